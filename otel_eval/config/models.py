@@ -1,0 +1,178 @@
+"""What can be configured, with defaults. The text under a field is its documentation."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+from otel_eval.config.values import Duration, ListenAddress, Secret
+from otel_eval.records import Kind, Sync
+
+Positive = Annotated[int, Meta(ge=1)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping in the file, whose keys are these fields."""
+
+
+class ServerTls(Section, frozen=True):
+    """TLS of a receiver. With `client_ca_file` senders must show a certificate of that authority (mTLS)."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+
+class BearerAuth(Section, frozen=True):
+    """Bearer tokens that senders must show. A file may hold several, one a line, and is read again when it changes."""
+
+    token: Secret | None = None
+    filename: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.token is None) == (self.filename is None):
+            raise ValueError("expected either token or filename")
+        if self.token is not None and not self.token.reveal().strip():
+            raise ValueError("the token is empty")
+
+
+class GrpcServer(Section, frozen=True):
+    """OTLP/gRPC."""
+
+    endpoint: ListenAddress = ListenAddress.parse("127.0.0.1:4317")
+    max_recv_msg_size_mib: Annotated[int, Meta(ge=1, le=1024)] = 64
+    tls: ServerTls | None = None
+    auth: BearerAuth | None = None
+
+
+class HttpServer(Section, frozen=True):
+    """OTLP/HTTP, protobuf and JSON."""
+
+    endpoint: ListenAddress = ListenAddress.parse("127.0.0.1:4318")
+    max_request_body_size_mib: Annotated[int, Meta(ge=1, le=1024)] = 64
+    tls: ServerTls | None = None
+    auth: BearerAuth | None = None
+
+
+class Protocols(Section, frozen=True):
+    """The protocols to listen on; a protocol that is not named is off."""
+
+    grpc: GrpcServer | None = None
+    http: HttpServer | None = None
+
+    def __post_init__(self) -> None:
+        if self.grpc is None and self.http is None:
+            raise ValueError("expected grpc, http or both")
+
+
+class OtlpReceiver(Section, frozen=True):
+    """The OTLP receiver."""
+
+    protocols: Protocols = field(default_factory=lambda: Protocols(grpc=GrpcServer(), http=HttpServer()))
+
+
+class Receivers(Section, frozen=True):
+    """Where requests come in."""
+
+    otlp: OtlpReceiver = field(default_factory=OtlpReceiver)
+
+
+class JournalConfig(Section, frozen=True):
+    """The disk buffer. `max_size_mib` bounds it together with the dead letters; over it senders are asked to wait."""
+
+    directory: Path = Path("otel-eval-data/journal")
+    max_size_mib: Positive = 10240
+    sync: Sync = Sync.INTERVAL
+
+
+class ClientTls(Section, frozen=True):
+    """TLS towards a backend; without `ca_file` the system's authorities count."""
+
+    insecure: bool = False
+    insecure_skip_verify: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name_override: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("expected cert_file and key_file together")
+
+
+class RetryOnFailure(Section, frozen=True):
+    """Waits between tries, growing by `multiplier` and spread by `randomization_factor`.
+
+    `max_elapsed_time` 0 means for ever (the journal is the buffer); after it a request goes to the dead letters.
+    """
+
+    initial_interval: Duration = Duration(1)
+    multiplier: Annotated[float, Meta(ge=1)] = 1.5
+    randomization_factor: Fraction = 0.5
+    max_interval: Duration = Duration(30)
+    max_elapsed_time: Duration = Duration(0)
+
+
+class Batch(Section, frozen=True):
+    """Requests are joined until `min_size_bytes` wait or the oldest has waited `flush_timeout`."""
+
+    flush_timeout: Duration = Duration(0.2)
+    min_size_bytes: Positive = 1 << 20
+
+
+class SendingQueue(Section, frozen=True):
+    """Sending from the journal: up to `num_consumers` requests of each kind are under way at once."""
+
+    num_consumers: Annotated[int, Meta(ge=1, le=64)] = 4
+    batch: Batch = field(default_factory=Batch)
+
+
+class ExporterConfig(Section, frozen=True):
+    """What every exporter has; `types` are the kinds of request that it gets."""
+
+    types: Annotated[tuple[Kind, ...], Meta(min_length=1)] = tuple(Kind)
+    max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 << 20
+    timeout: Duration = Duration(10)
+    retry_on_failure: RetryOnFailure = field(default_factory=RetryOnFailure)
+    sending_queue: SendingQueue = field(default_factory=SendingQueue)
+
+
+class OtlpExporterConfig(ExporterConfig, frozen=True):
+    """What both OTLP exporters have; `compression` is gzip or none, since every receiver takes those."""
+
+    headers: dict[str, Secret] = {}
+    compression: Literal["gzip", "none"] = "gzip"
+    tls: ClientTls = field(default_factory=ClientTls)
+
+
+class Logs(Section, frozen=True):
+    """Our own log lines, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Telemetry(Section, frozen=True):
+    """Where we can be observed; null turns a page off."""
+
+    metrics: ListenAddress | None = ListenAddress.parse("127.0.0.1:8888")
+    health: ListenAddress | None = ListenAddress.parse("127.0.0.1:13133")
+    logs: Logs = field(default_factory=Logs)
+
+
+class Service(Section, frozen=True):
+    """The process as a whole: how long a stop may take to send what is still in the journal."""
+
+    drain_timeout: Duration = Duration(10)
+
+
+class Config(Section, frozen=True):
+    """The whole file. `exporters` maps `type` or `type/name` to the settings of that exporter type."""
+
+    receivers: Receivers = field(default_factory=Receivers)
+    journal: JournalConfig = field(default_factory=JournalConfig)
+    exporters: dict[str, Any] = {}
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    service: Service = field(default_factory=Service)

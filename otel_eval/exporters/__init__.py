@@ -1,0 +1,47 @@
+"""Exporters: what is in the journal goes on to backends.
+
+An exporter says how one request is sent; `sending` does everything else, the same for all: reading from the journal,
+joining and splitting, several requests under way, retries, dead letters, and the durable cursor. An exporter is one
+file and one entry point in the group `otel_eval.exporters`, and the shared contract test finds it.
+
+Guarantees: at least once. A request counts as delivered when the backend has answered success, a partial success, or
+a permanent refusal after which it is in the dead-letter store. Everything else is tried again, for ever by default:
+the journal is the buffer. A restart may send again what was under way.
+
+What an answer means
+- retryable (the OTLP lists): wait, with jitter and the backend's own hint, and send the same bytes again;
+- 401 and UNAUTHENTICATED: the same, although OTLP lists them as final. They say nothing about the data, only that our
+  credentials are wrong, and dropping all traffic until somebody mends them would be loss;
+- too large: the parts of the request one by one, down to single items;
+- any other refusal: a batch is halved until the guilty request stands alone; that one goes to the dead-letter store.
+"""
+
+from typing import Any, ClassVar, Protocol
+
+from otel_eval.config import ExporterConfig
+from otel_eval.records import Kind, PartialSuccess
+
+
+class Exporter(Protocol):
+    """How requests are sent to one backend."""
+
+    Config: ClassVar[type[ExporterConfig]]
+
+    def __init__(self, name: str, config: Any) -> None: ...
+
+    @property
+    def target(self) -> tuple[str, int] | None:
+        """Host and port that it sends to, None when it does not send over the network."""
+
+    async def start(self) -> None:
+        """Make ready; raises ConfigError for settings that cannot work, and does not wait for the backend."""
+
+    async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
+        """Send one request and return what the backend took.
+
+        Raises RetryableError or PermanentError (TooLargeError when a smaller one could go). May be called
+        concurrently, and must return within the configured timeout.
+        """
+
+    async def shutdown(self) -> None:
+        """Give up what is under way and release everything; may be called twice, and before `start`."""

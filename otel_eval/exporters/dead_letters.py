@@ -1,0 +1,104 @@
+"""The dead-letter store: requests that a backend refused for good, kept for a person to decide about.
+
+Each is one file `<id>.letter` under the journal's directory: a line of JSON (exporter, kind, items, reason, time) and
+then the request as it was sent. The id comes from the request's place in the journal, so that a crash between storing
+it and moving the cursor does not store it twice. The files count against the journal's disk budget.
+"""
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from otel_eval.errors import ConfigError
+from otel_eval.records import Kind
+
+_SUFFIX = ".letter"
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One refused request; `size` in bytes on disk, `time_ns` when it was refused."""
+
+    id: str
+    exporter: str
+    kind: Kind
+    items: int
+    reason: str
+    time_ns: int
+    size: int
+    path: Path
+
+    def body(self) -> bytes:
+        """The request."""
+        return self.path.read_bytes().partition(b"\n")[2]
+
+    def drop(self) -> None:
+        """Delete it for good."""
+        self.path.unlink(missing_ok=True)
+
+
+class DeadLetters:
+    """The store of one journal directory; safe to use from several processes."""
+
+    def __init__(self, journal_directory: Path) -> None:
+        self._directory = journal_directory / "dead-letters"
+        self._changed_at = 0
+        self._measured = (0, 0)
+
+    def add(self, exporter: str, kind: Kind, label: str, body: bytes, items: int, reason: str) -> str:
+        """Store a request durably and return its id; raises OSError when it cannot be written."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        letter = f"{_UNSAFE.sub('_', exporter)}.{kind}.{label}"
+        head = {"exporter": exporter, "kind": kind, "items": items, "reason": reason[:2000], "time_ns": time.time_ns()}
+        unfinished = self._directory / f"{letter}.unfinished"
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(json.dumps(head).encode() + b"\n" + body)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(self._directory / (letter + _SUFFIX))
+        return letter
+
+    def letters(self) -> list[DeadLetter]:
+        """All of them, the oldest first."""
+        letters = [_read(path) for path in self._directory.glob(f"*{_SUFFIX}")]
+        return sorted((letter for letter in letters if letter), key=lambda letter: letter.time_ns)
+
+    def select(self, ids: tuple[str, ...]) -> "list[DeadLetter]":
+        """Those with these ids, or all when none is given; raises ConfigError for an unknown id."""
+        letters = {letter.id: letter for letter in self.letters()}
+        unknown = [letter for letter in ids if letter not in letters]
+        if unknown:
+            raise ConfigError(f"no dead letter {unknown[0]!r}; `otel-eval dead-letter list` shows what there is")
+        return [letters[letter] for letter in ids] if ids else list(letters.values())
+
+    def measure(self) -> tuple[int, int]:
+        """Number and bytes on disk; cheap when nothing has changed."""
+        try:
+            changed_at = self._directory.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0, 0
+        if changed_at != self._changed_at:
+            sizes = []
+            for path in self._directory.glob(f"*{_SUFFIX}"):
+                try:
+                    sizes.append(path.stat().st_size)
+                except FileNotFoundError:  # dropped by somebody in the meantime
+                    continue
+            self._measured, self._changed_at = (len(sizes), sum(sizes)), changed_at
+        return self._measured
+
+
+def _read(path: Path) -> DeadLetter | None:
+    try:
+        with open(path, "rb") as file:
+            head = json.loads(file.readline())
+            size = os.fstat(file.fileno()).st_size
+        return DeadLetter(
+            path.stem, head["exporter"], Kind(head["kind"]), head["items"], head["reason"], head["time_ns"], size, path
+        )
+    except (FileNotFoundError, ValueError, KeyError):
+        return None

@@ -1,0 +1,44 @@
+"""What happens to a request between a receiver and the journal."""
+
+from otel_eval.errors import RetryableError
+from otel_eval.journal import Journal
+from otel_eval.records import Kind, PartialSuccess
+from otel_eval.telemetry import Metrics
+from otel_eval.wire import check, edit
+
+_COMPLETE = PartialSuccess()
+
+
+class Intake:
+    """The one way in: what `accept` has returned for is in the journal."""
+
+    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+
+    async def accept(self, kind: Kind, body: bytes, transport: str) -> PartialSuccess:
+        """Check and journal one request body; what comes back is for the sender.
+
+        Spans and log records whose ids have a wrong length are left out and told to the sender, since a backend
+        would refuse everything that travels with them. Raises PermanentError for a body that is no such request,
+        RetryableError while there is no room.
+        """
+        found = check.inspect(kind, body)
+        if found.items == 0:
+            return _COMPLETE
+        rejected = len(found.invalid)
+        if rejected:
+            body = edit.drop(body, found.invalid)
+            self._metrics.counter(f"receiver_refused_{kind.items}", transport=transport).add(rejected)
+        accepted = found.items - rejected
+        if accepted:
+            try:
+                self._journal.append(kind, body, accepted)
+                await self._journal.durable()
+            except RetryableError:
+                self._metrics.counter(f"receiver_refused_{kind.items}", transport=transport).add(accepted)
+                raise
+            self._metrics.counter(f"receiver_accepted_{kind.items}", transport=transport).add(accepted)
+        if rejected:
+            return PartialSuccess(rejected, "trace ids must be 16 bytes long, span ids 8")
+        return _COMPLETE

@@ -1,0 +1,131 @@
+"""The logs of all kinds under one directory: lock, budget, and writing through to the disk."""
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import structlog
+
+from otel_eval.errors import ConfigError, RetryableError
+from otel_eval.journal.budget import RETRY_AFTER_S, DiskBudget
+from otel_eval.journal.log import Log, Reader
+from otel_eval.journal.segment import Segment
+from otel_eval.records import Kind, Sync
+
+_log = structlog.get_logger(__name__)
+
+_SEGMENT_BYTES = 64 << 20
+_SYNC_INTERVAL_S = 1.0
+
+
+class Journal:
+    """See the package docstring. Use from one event loop; raises ConfigError when the directory cannot be used."""
+
+    def __init__(self, directory: Path, max_bytes: int, sync: Sync = Sync.INTERVAL) -> None:
+        self._directory = directory
+        self._sync = sync
+        self._appended = 0
+        self._synced = 0
+        self._syncing: asyncio.Future[None] | None = None
+        self.budget = DiskBudget(max_bytes)
+        self.problem: str | None = None
+        try:
+            (directory / "cursors").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = _lock(directory / "lock")
+            segment_bytes = min(_SEGMENT_BYTES, max(1 << 16, max_bytes // 16))
+            self.logs = {kind: Log(directory / kind, self.budget, segment_bytes) for kind in Kind}
+        except OSError as error:
+            raise ConfigError(f"journal.directory: {directory} cannot be used: {error.strerror}") from error
+
+    def append(self, kind: Kind, body: bytes, items: int) -> int:
+        """Journal one request and return its position in the log of its kind; raises RetryableError when it is full."""
+        try:
+            position = self.logs[kind].append(body, items)
+        except RetryableError as error:
+            if self.problem is None:
+                _log.error("refusing new requests", reason=str(error))
+            self.problem = str(error)
+            raise
+        if self.problem is not None:
+            _log.info("accepting requests again")
+            self.problem = None
+        self._appended += 1
+        return position
+
+    async def durable(self) -> None:
+        """Wait until all that was appended before is as safe as `sync` promises; raises RetryableError when it fails."""
+        if self._sync is not Sync.ALWAYS:
+            return
+        wanted = self._appended
+        while self._synced < wanted:
+            if self._syncing is None or self._syncing.done():
+                self._syncing = asyncio.ensure_future(self.write_through())
+            await asyncio.shield(self._syncing)
+
+    async def sync_periodically(self) -> None:
+        """Write through once a second, for `sync: interval`; runs until cancelled."""
+        while self._sync is Sync.INTERVAL:
+            await asyncio.sleep(_SYNC_INTERVAL_S)
+            try:
+                await self.write_through()
+            except RetryableError as error:
+                _log.error("the journal could not be written through to the disk", reason=str(error))
+
+    async def write_through(self) -> None:
+        """Put everything that was appended on disk; raises RetryableError when the disk fails."""
+        reached = self._appended
+        segments = {segment: log for log in self.logs.values() for segment in log.unsynced}
+        for log in self.logs.values():
+            log.unsynced = set()
+        if not segments:
+            self._synced = reached
+            return
+        try:
+            await asyncio.to_thread(_sync_files, list(segments))
+        except OSError as error:
+            for segment, log in segments.items():
+                log.unsynced.add(segment)
+            raise RetryableError(f"the journal cannot be written: {error.strerror}", RETRY_AFTER_S) from error
+        self._synced = reached
+
+    def reader(self, kind: Kind, name: str) -> Reader:
+        """The reader of that name in the log of that kind, where it stood before."""
+        return Reader(self.logs[kind], self._directory / "cursors" / f"{quote(name, safe='')}.{kind}")
+
+    def reader_names(self) -> set[str]:
+        """The names of all readers that have ever had a place in this journal."""
+        return {unquote(path.stem) for path in (self._directory / "cursors").iterdir()}
+
+    async def close(self) -> None:
+        """Write through and close; afterwards another process may use the directory."""
+        if self._sync is not Sync.NEVER:
+            await self.write_through()
+        for log in self.logs.values():
+            log.close()
+        os.close(self._lock)
+
+
+def _sync_files(segments: list[Segment]) -> None:
+    for directory in {segment.path.parent for segment in segments}:
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)  # a new segment's name
+        finally:
+            os.close(fd)
+    for segment in segments:
+        segment.sync()
+
+
+def _lock(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 20, 0).decode(errors="replace")
+        os.close(fd)
+        raise ConfigError(f"journal.directory: {path.parent} is in use by another otel-eval (process {owner})") from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd

@@ -1,0 +1,212 @@
+"""One log: segments in a row, appended at one end and deleted at the other."""
+
+import asyncio
+import bisect
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from otel_eval.errors import RetryableError
+from otel_eval.journal.budget import RETRY_AFTER_S, DiskBudget
+from otel_eval.journal.cursor import Cursor
+from otel_eval.journal.record import HEADER_BYTES, Record, decode_header, encode_header, intact
+from otel_eval.journal.segment import Segment
+from otel_eval.telemetry import Counter
+
+_log = structlog.get_logger(__name__)
+
+
+class Chunk(NamedTuple):
+    """Some records in a row, and the position to read on from (behind damage too, where there is any)."""
+
+    records: list[Record]
+    end: int
+
+
+class Log:
+    """The log of one kind of record; see the package docstring.
+
+    `holders` are asked before a segment is deleted: each gives the lowest position that it still needs, or None.
+    """
+
+    def __init__(self, directory: Path, budget: DiskBudget, segment_bytes: int) -> None:
+        self._directory = directory
+        self._budget = budget
+        self._segment_bytes = segment_bytes
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self.holders: list[Callable[[], int | None]] = []
+        self.unsynced: set[Segment] = set()
+        self.damage = Counter()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._segments = [Segment(path, int(path.stem)) for path in sorted(directory.glob("*.log"))]
+        for segment, following in zip(self._segments, self._segments[1:], strict=False):
+            segment.size = min(segment.size, following.base - segment.base)
+        if self._segments:
+            self._cut_torn_tail(self._segments[-1])
+        else:
+            self._segments.append(self._new_segment(0))
+        self._budget.used += sum(segment.size for segment in self._segments)
+
+    @property
+    def start(self) -> int:
+        """The position of the oldest record that is still there."""
+        return self._segments[0].base
+
+    @property
+    def end(self) -> int:
+        """The position behind the newest record."""
+        return self._segments[-1].end
+
+    def append(self, body: bytes, items: int) -> int:
+        """Write one record and return its position; raises RetryableError when there is no room for it."""
+        size = HEADER_BYTES + len(body)
+        self._budget.check(size)
+        try:
+            segment = self._segment_for(size)
+            segment.append(encode_header(body, items, time.time_ns()), body)
+        except OSError as error:
+            raise RetryableError(f"the journal cannot be written: {error.strerror}", RETRY_AFTER_S) from error
+        self._budget.used += size
+        self.unsynced.add(segment)
+        if self._waiting:
+            self.wake(self.end)
+        return segment.end - size
+
+    async def wait_beyond(self, position: int) -> None:
+        """Return as soon as the end is beyond `position`, or when `wake` says so."""
+        if self.end <= position:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append((position, future))
+            await future
+
+    def wake(self, end: int | None = None) -> None:
+        """Let those go on who wait for a position before `end`, or all."""
+        still = []
+        for waiting in self._waiting:
+            position, future = waiting
+            if end is not None and end <= position:
+                still.append(waiting)
+            elif not future.done():
+                future.set_result(None)
+        self._waiting = still
+
+    def read(self, position: int, max_bytes: int) -> Chunk:
+        """Records from `position` on: as many as fit into `max_bytes`, or one that is larger.
+
+        An empty chunk whose end is beyond `position` stepped over damage; one whose end is `position` is the end.
+        """
+        segment = self._segment_at(position)
+        position = max(position, segment.base)
+        buffer = segment.read(position, max(max_bytes, HEADER_BYTES))
+        first = decode_header(buffer, 0)
+        if first is not None and HEADER_BYTES + first.length > len(buffer):
+            buffer = segment.read(position, HEADER_BYTES + first.length)
+        records: list[Record] = []
+        offset = 0
+        while offset < len(buffer):
+            header = decode_header(buffer, offset)
+            end = offset + HEADER_BYTES + (header.length if header else 0)
+            if header is None or end > len(buffer):
+                if offset and position + len(buffer) < segment.end:
+                    break  # only the end of the buffer; the next read starts here
+                return Chunk(records, self._step_over(segment, position + offset))
+            body = buffer[offset + HEADER_BYTES : end]
+            if intact(header, body):
+                records.append(Record(position + offset, position + end, header.items, header.time_ns, body))
+            else:
+                self._report_damage(segment, position + offset, end - offset)
+            offset = end
+        return Chunk(records, position + offset)
+
+    def trim(self) -> None:
+        """Delete the segments that no holder needs."""
+        needed = min((position for holder in self.holders if (position := holder()) is not None), default=self.end)
+        while len(self._segments) > 1 and self._segments[0].end <= needed:
+            segment = self._segments.pop(0)
+            self._budget.used -= segment.size
+            self.unsynced.discard(segment)
+            segment.delete()
+
+    def close(self) -> None:
+        """Close all files."""
+        for segment in self._segments:
+            segment.close()
+
+    def _segment_for(self, size: int) -> Segment:
+        last = self._segments[-1]
+        if last.size and last.size + size > self._segment_bytes:
+            last = self._new_segment(last.end)
+            self._segments.append(last)
+            self.trim()
+        return last
+
+    def _new_segment(self, base: int) -> Segment:
+        return Segment(self._directory / f"{base:020}.log", base)
+
+    def _segment_at(self, position: int) -> Segment:
+        """The segment to read from at `position`: the one that holds it, or the first one behind it."""
+        at = bisect.bisect_right(self._segments, position, key=lambda segment: segment.base) - 1
+        segment = self._segments[max(at, 0)]
+        return self._segments[at + 1] if position >= segment.end and at + 1 < len(self._segments) else segment
+
+    def _step_over(self, segment: Segment, position: int) -> int:
+        """Where to read on after a header at `position` that is damaged or promises more than the segment has."""
+        found = segment.find_header(position + 1)
+        self._report_damage(segment, position, found - position)
+        return found
+
+    def _report_damage(self, segment: Segment, position: int, length: int) -> None:
+        self.damage.add()
+        _log.error("skipped a damaged journal record", file=str(segment.path), offset=position - segment.base, bytes=length)
+
+    def _cut_torn_tail(self, segment: Segment) -> None:
+        """Remove what a crash left of the last write: everything behind the last intact record."""
+        position = good = segment.base
+        while position < segment.end:
+            header = decode_header(segment.read(position, HEADER_BYTES), 0)
+            if header is None:
+                position = segment.find_header(position + 1)
+                continue
+            end = position + HEADER_BYTES + header.length
+            if end > segment.end:  # nothing inside an unfinished record is looked at: senders chose those bytes
+                break
+            if end < segment.end or intact(header, segment.read(position + HEADER_BYTES, header.length)):
+                good = end
+            position = end
+        if good < segment.end:
+            _log.warning("removed an unfinished record from the journal", file=str(segment.path), bytes=segment.end - good)
+            segment.truncate(good - segment.base)
+
+
+class Reader:
+    """A named reader of a log whose place survives restarts; while it exists, nothing that it has not passed is deleted.
+
+    A new reader starts at the oldest record that is still there.
+    """
+
+    def __init__(self, log: Log, path: Path) -> None:
+        self.log = log
+        self._cursor = Cursor(path)
+        stored = self._cursor.position
+        # Behind the end: a power failure took records that had been delivered. New ones will have their positions.
+        self.position = log.start if stored is None else min(max(stored, log.start), log.end)
+        if self.position != stored:
+            self._cursor.store(self.position)
+        log.holders.append(self._hold)
+
+    def advance(self, position: int) -> None:
+        """Everything before `position` is done with."""
+        self.position = position
+        self._cursor.store(position)
+        self.log.trim()
+
+    def close(self) -> None:
+        """Stop holding records; the place is kept in the file."""
+        self.log.holders.remove(self._hold)
+        self._cursor.close()
+
+    def _hold(self) -> int:
+        return self.position

@@ -1,0 +1,83 @@
+"""TLS and bearer tokens of the receivers."""
+
+import hmac
+import ssl
+from pathlib import Path
+
+import grpc
+import structlog
+
+from otel_eval.config.models import BearerAuth, ServerTls
+from otel_eval.config.values import ListenAddress
+from otel_eval.errors import ConfigError
+
+_log = structlog.get_logger(__name__)
+_BEARER = b"bearer "
+
+
+class BearerTokens:
+    """The tokens that are accepted; a token file is read again when it changes, so tokens can be rotated."""
+
+    def __init__(self, config: BearerAuth, key: str) -> None:
+        self._file = config.filename
+        self._key = key
+        self._read_at: tuple[int, int] | None = None
+        self._tokens = [config.token.reveal().strip().encode()] if config.token else []
+        if self._file is not None:
+            self._read(self._file)
+            if not self._tokens:
+                raise ConfigError(f"{key}.auth.filename: {self._file} holds no token")
+
+    def allows(self, authorization: bytes) -> bool:
+        """Whether the value of an Authorization header shows one of the tokens; takes the same time for each mistake."""
+        if self._file is not None:
+            try:
+                self._read(self._file)
+            except ConfigError as error:
+                _log.error("keeping the old tokens", reason=str(error))
+        if authorization[: len(_BEARER)].lower() != _BEARER:
+            return False
+        shown = authorization[len(_BEARER) :].strip()
+        return any([hmac.compare_digest(shown, token) for token in self._tokens])
+
+    def _read(self, file: Path) -> None:
+        try:
+            stat = file.stat()
+            if self._read_at == (stat.st_mtime_ns, stat.st_ino):
+                return
+            tokens = [line.strip() for line in file.read_bytes().splitlines() if line.strip()]
+        except OSError as error:
+            raise ConfigError(f"{self._key}.auth.filename: {file} cannot be read: {error.strerror}") from None
+        self._tokens, self._read_at = tokens, (stat.st_mtime_ns, stat.st_ino)
+
+
+def ssl_context(tls: ServerTls, key: str) -> ssl.SSLContext:
+    """The context of an HTTPS server; raises ConfigError for files that do not serve."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+        if tls.client_ca_file:
+            context.load_verify_locations(tls.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{key}.tls: the certificate, key or client authority cannot be used: {error}") from None
+    return context
+
+
+def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
+    """The same for a gRPC server."""
+    ssl_context(tls, key)  # gRPC itself would only fail at the first handshake
+    pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
+    authority = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+    return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
+
+def warn_if_open(endpoint: ListenAddress, tls: ServerTls | None, auth: BearerAuth | None, key: str) -> None:
+    """Say so when anybody on the network may send."""
+    if not endpoint.is_loopback and auth is None and not (tls and tls.client_ca_file):
+        _log.warning(
+            "listening beyond this machine, and anybody may send",
+            key=f"{key}.endpoint",
+            endpoint=str(endpoint),
+            hint="set auth, or tls with client_ca_file",
+        )

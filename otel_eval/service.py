@@ -1,0 +1,251 @@
+"""The running program: the only place that knows all parts.
+
+Parts are started downstream first and stopped upstream first, so that each can hand on what it holds. A reload builds
+the new parts from the new configuration, replaces the ones whose section changed, and leaves the others alone.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import structlog
+
+from otel_eval import __version__, logs
+from otel_eval.config import Config, Loaded
+from otel_eval.errors import ConfigError, OtelEvalError
+from otel_eval.exporters.dead_letters import DeadLetters
+from otel_eval.exporters.running import RunningExporter, build_exporters
+from otel_eval.intake import Intake
+from otel_eval.journal import Journal
+from otel_eval.operations import Page, health_page, metrics_page
+from otel_eval.receivers.grpc import GrpcReceiver
+from otel_eval.receivers.http import HttpReceiver
+from otel_eval.telemetry import Metrics
+
+_log = structlog.get_logger(__name__)
+
+_RESTART_S = 1.0
+_MEASURE_S = 5.0
+
+
+class _Server(Protocol):
+    port: int
+
+    async def start(self) -> None: ...
+    async def shutdown(self) -> None: ...
+
+
+class Service:
+    """One hop. `start`, then `stop`; `reload` in between as often as wanted."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._config = loaded.config
+        self._source = loaded.source
+        for note in loaded.notes:
+            _log.warning(note)
+        config = self._config
+        exporters = build_exporters(config)
+        self.metrics = Metrics()
+        self._dead_letters = DeadLetters(config.journal.directory)
+        self.journal = Journal(config.journal.directory, config.journal.max_size_mib << 20, config.journal.sync)
+        self._intake = Intake(self.journal, self.metrics)
+        self._prepared = [RunningExporter(name, exporter, config.exporters[name]) for name, exporter in exporters.items()]
+        self._exporters: dict[str, RunningExporter] = {}
+        self.receivers: dict[str, _Server] = {}
+        self._pages: dict[str, Page] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Start all parts; raises ConfigError, after undoing what was begun, when one cannot start."""
+        try:
+            self._show_journal()
+            self._tasks = [
+                self._supervise("journal sync", self.journal.sync_periodically),
+                self._supervise("dead letters", self._count_dead_letters),
+            ]
+            for running in self._prepared:
+                await self._start_exporter(running)
+            self._name_forgotten_readers()
+            await self._start_pages(self._config)
+            await self._start_receivers(self._config)
+        except BaseException:
+            await self.stop(drain_timeout_s=0)
+            raise
+        _log.info(
+            "otel-eval is running",
+            version=__version__,
+            config=self._source,
+            **{name: f"{receiver.port}" for name, receiver in self.receivers.items()},
+            exporters=", ".join(self._exporters) or "none",
+            journal=str(self._config.journal.directory),
+        )
+
+    async def stop(self, drain_timeout_s: float | None = None) -> None:
+        """Stop receiving, send what is in the journal within the drain timeout, and say what is left."""
+        if self._stopping:
+            return
+        self._stopping = True
+        timeout_s = self._config.service.drain_timeout if drain_timeout_s is None else drain_timeout_s
+        await asyncio.gather(*(receiver.shutdown() for receiver in self.receivers.values()))
+        await self._drain(timeout_s)
+        for name in list(self._exporters):
+            await self._stop_exporter(name)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for page in self._pages.values():
+            await page.shutdown()
+        try:
+            await self.journal.close()
+        except OtelEvalError as error:
+            _log.error("the journal could not be closed cleanly", reason=str(error))
+        self.metrics.close()
+
+    async def reload(self, loaded: Loaded) -> None:
+        """Take over another configuration; raises ConfigError, and keeps everything as it was, when it is not usable."""
+        new = loaded.config
+        if new.journal != self._config.journal:
+            raise ConfigError("journal: cannot change while running; restart for that")
+        fresh = build_exporters(new)
+        logs.configure(new.telemetry.logs.level, new.telemetry.logs.format)
+        old, self._config = self._config, new
+        for name in list(self._exporters):
+            if new.exporters.get(name) != self._exporters[name].config:
+                await self._stop_exporter(name)
+        for name, exporter in fresh.items():
+            if name not in self._exporters:
+                await self._start_exporter(RunningExporter(name, exporter, new.exporters[name]))
+        await self._reload_servers(old, new)
+        _log.info("the configuration was reloaded", config=loaded.source, exporters=", ".join(self._exporters))
+
+    def state(self) -> dict[str, Any]:
+        """What `/readyz` shows."""
+        exporters = {
+            name: {"behind_bytes": running.behind, "failing": running.failing} for name, running in self._exporters.items()
+        }
+        problems = ["stopping"] if self._stopping else []
+        if self.journal.problem:
+            problems.append(self.journal.problem)
+        if not self.receivers:
+            problems.append("not receiving")
+        return {"status": "unready" if problems else "ready", "problems": problems, "exporters": exporters}
+
+    async def _start_exporter(self, running: RunningExporter) -> None:
+        await running.start(self.journal, self._dead_letters, self.metrics, self._supervise)
+        self._exporters[running.name] = running
+
+    async def _stop_exporter(self, name: str) -> None:
+        await self._exporters.pop(name).stop()
+        self.metrics.forget_gauges(exporter=name)
+
+    async def _drain(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*(running.drain() for running in self._exporters.values()))
+        except TimeoutError:
+            pass
+        left = {name: running.behind for name, running in self._exporters.items() if running.behind}
+        for name, behind in left.items():
+            _log.warning("not everything was sent; the next start goes on with it", exporter=name, behind_bytes=behind)
+        _log.info("otel-eval has stopped", everything_sent=not left)
+
+    async def _start_receivers(self, config: Config) -> None:
+        protocols = config.receivers.otlp.protocols
+        servers: dict[str, _Server] = {}
+        if protocols.grpc is not None:
+            servers["grpc"] = GrpcReceiver(protocols.grpc, self._intake.accept, self.metrics)
+        if protocols.http is not None:
+            servers["http"] = HttpReceiver(protocols.http, self._intake.accept, self.metrics)
+        for name, server in servers.items():
+            if name not in self.receivers:
+                await server.start()
+                self.receivers[name] = server
+
+    async def _start_pages(self, config: Config) -> None:
+        if config.telemetry.health is not None and "health" not in self._pages:
+            page = health_page(config.telemetry.health, self.state)
+            await page.start()
+            self._pages["health"] = page
+        if config.telemetry.metrics is not None and "metrics" not in self._pages:
+            page = metrics_page(config.telemetry.metrics, self.metrics)
+            await page.start()
+            self._pages["metrics"] = page
+
+    async def _reload_servers(self, old: Config, new: Config) -> None:
+        """Restart the servers whose section changed, and those with TLS, whose certificates may have been renewed."""
+        before, after = old.receivers.otlp.protocols, new.receivers.otlp.protocols
+        for name in list(self.receivers):
+            server = getattr(after, name)
+            if getattr(before, name) != server or (server and server.tls):
+                await self.receivers.pop(name).shutdown()
+        for name in list(self._pages):
+            if getattr(old.telemetry, name) != getattr(new.telemetry, name):
+                await self._pages.pop(name).shutdown()
+        await self._start_pages(new)
+        await self._start_receivers(new)
+
+    def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Run `work` for as long as the service runs: a defect is logged and the work begins again."""
+
+        async def keep_running() -> None:
+            while True:
+                try:
+                    return await work()
+                except Exception as error:  # noqa: BLE001 - after the start, nothing may end the hop
+                    _log.error("a task failed unexpectedly and is started again", task=name, exc_info=error)
+                    await asyncio.sleep(_RESTART_S)
+
+        return asyncio.create_task(keep_running(), name=name)
+
+    def _show_journal(self) -> None:
+        self.metrics.gauge("journal_size", lambda: self.journal.budget.used)
+        self.metrics.gauge("exporter_queue_capacity", lambda: self.journal.budget.limit)
+        self.metrics.gauge("dead_letters", lambda: self._dead_letters.measure()[0])
+        for kind, log in self.journal.logs.items():
+            log.damage = self.metrics.counter("journal_damaged_records", kind=str(kind))
+
+    async def _count_dead_letters(self) -> None:
+        """Keep the budget's idea of the dead letters: another process may drop them."""
+        counted = 0
+        while True:
+            _, size = self._dead_letters.measure()
+            self.journal.budget.used += size - counted
+            counted = size
+            await asyncio.sleep(_MEASURE_S)
+
+    def _name_forgotten_readers(self) -> None:
+        for name in sorted(self.journal.reader_names() - set(self._exporters)):
+            _log.warning(
+                "an exporter that was once configured is gone; what it has not sent may be deleted from now on", exporter=name
+            )
+
+
+async def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
+    """Run a hop until SIGTERM or SIGINT; SIGHUP reloads the configuration."""
+    stop, reload = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number, event in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, reload)):
+        loop.add_signal_handler(number, event.set)
+    service = Service(loaded)
+    await service.start()
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            reloaded = asyncio.create_task(reload.wait())
+            await asyncio.wait({stopped, reloaded}, return_when=asyncio.FIRST_COMPLETED)
+            if reload.is_set() and not stop.is_set():
+                await _reload(service, load_again)
+            reload.clear()
+            reloaded.cancel()
+    finally:
+        stopped.cancel()
+        await service.stop()
+
+
+async def _reload(service: Service, load_again: Callable[[], Loaded]) -> None:
+    try:
+        await service.reload(load_again())
+    except ConfigError as error:
+        _log.error("the new configuration is refused; the old one keeps running", reason=str(error))

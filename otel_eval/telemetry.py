@@ -1,0 +1,139 @@
+"""Our own metrics: every name once, with its unit; kept as plain numbers and read only when somebody asks.
+
+Names follow the Collector's, with the prefix `otel_eval_`. They are served as Prometheus text and go nowhere else, so
+they never enter our own pipeline.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+from otel_eval.records import Kind
+
+
+class Metric(NamedTuple):
+    """`type` is counter, gauge or histogram; `unit` as UCUM writes it."""
+
+    type: str
+    unit: str
+    description: str
+
+
+def _for_each_kind(prefix: str, description: str) -> dict[str, Metric]:
+    """One counter of items for each kind of request, the way the Collector names them."""
+    return {
+        f"{prefix}_{kind.items}": Metric("counter", f"{{{kind.items}}}", description.format(kind.items.replace("_", " ")))
+        for kind in Kind
+    }
+
+
+METRICS: dict[str, Metric] = {
+    **_for_each_kind("receiver_accepted", "{} journaled and acknowledged, by transport."),
+    **_for_each_kind("receiver_refused", "{} not taken (journal full, or invalid ids), by transport."),
+    "receiver_requests": Metric("counter", "{requests}", "Requests received, by transport and outcome."),
+    **_for_each_kind("exporter_sent", "{} that the backend took, by exporter."),
+    **_for_each_kind("exporter_send_failed", "{} that the backend refused for good, now dead letters, by exporter."),
+    **_for_each_kind("exporter_rejected", "{} that the backend rejected in a partial success, by exporter."),
+    "exporter_requests": Metric("counter", "{requests}", "Tries to send, by exporter and outcome."),
+    "exporter_send_duration": Metric("histogram", "s", "Time of one try to send, by exporter."),
+    "exporter_in_flight_requests": Metric("gauge", "{requests}", "Messages not yet answered for good, by exporter and kind."),
+    "exporter_queue_size": Metric("gauge", "By", "Journal bytes that the exporter has not delivered yet, by exporter and kind."),
+    "exporter_queue_capacity": Metric("gauge", "By", "The journal's disk budget."),
+    "journal_size": Metric("gauge", "By", "Bytes on disk, journal and dead letters."),
+    "journal_damaged_records": Metric("counter", "{records}", "Damaged records that were skipped, by kind."),
+    "dead_letters": Metric("gauge", "{requests}", "Requests in the dead-letter store."),
+    "process_uptime": Metric("gauge", "s", "Time since the start."),
+}  # fmt: skip
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_Labels = tuple[tuple[str, str], ...]
+
+
+class Counter:
+    """A number that only grows; cheap enough for every request."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, amount: int = 1) -> None:
+        """Count."""
+        self.value += amount
+
+
+class Metrics:
+    """The metrics of one running service."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(namespace="otel_eval", registry=self._registry)
+        reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
+        view = View(instrument_name="*_duration", aggregation=ExplicitBucketHistogramAggregation(_BUCKETS))
+        self._provider = MeterProvider([reader], resource=Resource({"service.name": "otel-eval"}), views=[view])
+        self._meter = self._provider.get_meter("otel_eval")
+        self._counters: dict[str, dict[_Labels, Counter]] = {}
+        self._gauges: dict[str, dict[_Labels, Callable[[], float]]] = {}
+        self._histograms = {
+            name: self._meter.create_histogram(f"otel_eval_{name}", metric.unit, metric.description)
+            for name, metric in METRICS.items()
+            if metric.type == "histogram"
+        }
+        for name, metric in METRICS.items():
+            self._observe(name, metric)
+        started = time.monotonic()
+        self.gauge("process_uptime", lambda: time.monotonic() - started)
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """The counter of that name and labels."""
+        return self._counters[name].setdefault(_key(labels), Counter())
+
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+        """Let `read` give the value whenever it is asked for."""
+        self._gauges[name][_key(labels)] = read
+
+    def record(self, name: str, value: float, **labels: str) -> None:
+        """Put one value into a histogram."""
+        self._histograms[name].record(value, labels)
+
+    def forget_gauges(self, **labels: str) -> None:
+        """Stop showing the gauges that have these labels: what they read is gone."""
+        gone = set(labels.items())
+        for readers in self._gauges.values():
+            for key in [key for key in readers if gone <= set(key)]:
+                del readers[key]
+
+    def prometheus(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+    def close(self) -> None:
+        """Stop measuring."""
+        self._provider.shutdown()
+
+    def _observe(self, name: str, metric: Metric) -> None:
+        if metric.type == "counter":
+            counters = self._counters[name] = {}
+
+            def read_counters(_: CallbackOptions) -> Iterable[Observation]:
+                return [Observation(counter.value, dict(key)) for key, counter in list(counters.items())]
+
+            self._meter.create_observable_counter(f"otel_eval_{name}", [read_counters], metric.unit, metric.description)
+        elif metric.type == "gauge":
+            gauges = self._gauges[name] = {}
+
+            def read_gauges(_: CallbackOptions) -> Iterable[Observation]:
+                return [Observation(read(), dict(key)) for key, read in list(gauges.items())]
+
+            self._meter.create_observable_gauge(f"otel_eval_{name}", [read_gauges], metric.unit, metric.description)
+
+
+def _key(labels: dict[str, str]) -> _Labels:
+    return tuple(sorted(labels.items()))

@@ -1,0 +1,57 @@
+"""Fixtures shared by all tests."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from otel_eval.service import Service
+from tests import hop
+from tests.sink import Sink
+
+StartHop = Callable[..., Awaitable[Service]]
+StartProcess = Callable[..., Awaitable[hop.HopProcess]]
+
+
+@pytest_asyncio.fixture
+async def sink() -> AsyncIterator[Sink]:
+    """A backend that takes everything."""
+    running = await Sink().start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture
+async def start_hop(tmp_path: Path) -> AsyncIterator[StartHop]:
+    """Start services in this process: `await start_hop(exporters, **sections)`; stopped after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(exporters: dict[str, Any], **sections: Any) -> Service:
+            service = await hop.start_service(tmp_path, hop.settings(tmp_path, exporters, **sections))
+            stack.push_async_callback(service.stop, 0)
+            return service
+
+        yield start
+
+
+@pytest_asyncio.fixture
+async def start_process(tmp_path: Path) -> AsyncIterator[StartProcess]:
+    """Start `otel-eval run` as a process: `await start_process(exporters, **sections)`; killed after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(exporters: dict[str, Any], **sections: Any) -> hop.HopProcess:
+            process = hop.HopProcess(tmp_path, hop.settings(tmp_path, exporters, **sections))
+            await process.start()
+
+            async def end() -> None:
+                try:
+                    await process.kill()
+                except ProcessLookupError:
+                    await process.wait()
+
+            stack.push_async_callback(end)
+            return process
+
+        yield start
