@@ -39,6 +39,15 @@ def _load(file: str | None, settings: tuple[str, ...]) -> "Loaded":
     return load(file, settings)
 
 
+def _load_valid(file: str | None, settings: tuple[str, ...]) -> "Loaded":
+    """What `_load` gives, with settings that the exporters can work with."""
+    from otel_eval.exporters.running import build_exporters
+
+    loaded = _load(file, settings)
+    build_exporters(loaded.config)
+    return loaded
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="otel-eval")
 def main() -> None:
@@ -64,10 +73,7 @@ def run(file: str | None, settings: tuple[str, ...]) -> None:
 def validate(file: str | None, settings: tuple[str, ...]) -> None:
     """Check a configuration without starting anything."""
     with _plain_errors():
-        loaded = _load(file, settings)
-        from otel_eval.exporters.running import build_exporters
-
-        build_exporters(loaded.config)
+        loaded = _load_valid(file, settings)
         for note in loaded.notes:
             click.echo(f"note: {note}")
         click.echo(f"{loaded.source}: valid")
@@ -79,7 +85,7 @@ def validate(file: str | None, settings: tuple[str, ...]) -> None:
 def show_config(file: str | None, settings: tuple[str, ...]) -> None:
     """Print the effective configuration, with defaults filled in and secrets hidden."""
     with _plain_errors():
-        loaded = _load(file, settings)
+        loaded = _load_valid(file, settings)
         import yaml
 
         from otel_eval.config import effective

@@ -1,6 +1,6 @@
 """What happens to a request between a receiver and the journal."""
 
-from otel_eval.errors import RetryableError
+from otel_eval.errors import OtelEvalError
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, PartialSuccess
 from otel_eval.telemetry import Metrics
@@ -35,7 +35,7 @@ class Intake:
             try:
                 self._journal.append(kind, body, accepted)
                 await self._journal.durable()
-            except RetryableError:
+            except OtelEvalError:
                 self._metrics.counter(f"receiver_refused_{kind.items}", transport=transport).add(accepted)
                 raise
             self._metrics.counter(f"receiver_accepted_{kind.items}", transport=transport).add(accepted)

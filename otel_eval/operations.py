@@ -28,6 +28,7 @@ class Page:
         try:
             await web.TCPSite(self._runner, self._address.host, self._address.port).start()
         except OSError as error:
+            await self._runner.cleanup()
             raise ConfigError(f"telemetry.{self._key}: cannot listen on {self._address}: {error.strerror}") from None
         self.port = self._runner.addresses[0][1]
 

@@ -52,6 +52,7 @@ class Service:
         self._intake = Intake(self.journal, self.metrics)
         self._prepared = [RunningExporter(name, exporter, config.exporters[name]) for name, exporter in exporters.items()]
         self._exporters: dict[str, RunningExporter] = {}
+        self._dead_letter_bytes = 0
         self.receivers: dict[str, _Server] = {}
         self._pages: dict[str, Page] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,7 +67,8 @@ class Service:
                 self._supervise("dead letters", self._count_dead_letters),
             ]
             for running in self._prepared:
-                await self._start_exporter(running)
+                await running.prepare()
+                self._start_exporter(running)
             self._name_forgotten_readers()
             await self._start_pages(self._config)
             await self._start_receivers(self._config)
@@ -108,16 +110,26 @@ class Service:
         new = loaded.config
         if new.journal != self._config.journal:
             raise ConfigError("journal: cannot change while running; restart for that")
-        fresh = build_exporters(new)
+        outdated = [name for name, running in self._exporters.items() if new.exporters.get(name) != running.config]
+        fresh = [
+            RunningExporter(name, exporter, new.exporters[name])
+            for name, exporter in build_exporters(new).items()
+            if name in outdated or name not in self._exporters
+        ]
+        try:
+            for running in fresh:
+                await running.prepare()
+            await self._reload_servers(self._config, new)
+        except ConfigError:
+            for running in fresh:
+                await running.stop()
+            raise
         logs.configure(new.telemetry.logs.level, new.telemetry.logs.format)
-        old, self._config = self._config, new
-        for name in list(self._exporters):
-            if new.exporters.get(name) != self._exporters[name].config:
-                await self._stop_exporter(name)
-        for name, exporter in fresh.items():
-            if name not in self._exporters:
-                await self._start_exporter(RunningExporter(name, exporter, new.exporters[name]))
-        await self._reload_servers(old, new)
+        self._config = new
+        for name in outdated:
+            await self._stop_exporter(name)
+        for running in fresh:
+            self._start_exporter(running)
         _log.info("the configuration was reloaded", config=loaded.source, exporters=", ".join(self._exporters))
 
     def state(self) -> dict[str, Any]:
@@ -132,8 +144,8 @@ class Service:
             problems.append("not receiving")
         return {"status": "unready" if problems else "ready", "problems": problems, "exporters": exporters}
 
-    async def _start_exporter(self, running: RunningExporter) -> None:
-        await running.start(self.journal, self._dead_letters, self.metrics, self._supervise)
+    def _start_exporter(self, running: RunningExporter) -> None:
+        running.start(self.journal, self._dead_letters, self.metrics, self._supervise)
         self._exporters[running.name] = running
 
     async def _stop_exporter(self, name: str) -> None:
@@ -174,6 +186,14 @@ class Service:
             self._pages["metrics"] = page
 
     async def _reload_servers(self, old: Config, new: Config) -> None:
+        """Put the servers of the new configuration in place of the old ones, or the old ones back when that fails."""
+        try:
+            await self._replace_servers(old, new)
+        except ConfigError:
+            await self._replace_servers(new, old)
+            raise
+
+    async def _replace_servers(self, old: Config, new: Config) -> None:
         """Restart the servers whose section changed, and those with TLS, whose certificates may have been renewed."""
         before, after = old.receivers.otlp.protocols, new.receivers.otlp.protocols
         for name in list(self.receivers):
@@ -208,11 +228,10 @@ class Service:
 
     async def _count_dead_letters(self) -> None:
         """Keep the budget's idea of the dead letters: another process may drop them."""
-        counted = 0
         while True:
             _, size = self._dead_letters.measure()
-            self.journal.budget.used += size - counted
-            counted = size
+            self.journal.budget.used += size - self._dead_letter_bytes
+            self._dead_letter_bytes = size
             await asyncio.sleep(_MEASURE_S)
 
     def _name_forgotten_readers(self) -> None:

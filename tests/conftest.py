@@ -5,8 +5,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from otel_eval import logs
 from otel_eval.service import Service
 from tests import hop
 from tests.sink import Sink
@@ -55,3 +57,9 @@ async def start_process(tmp_path: Path) -> AsyncIterator[StartProcess]:
             return process
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def log_lines_go_to_stderr() -> None:
+    """As in the real command; by default structlog writes to stdout, which a test may take away."""
+    logs.configure()

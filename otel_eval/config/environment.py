@@ -1,20 +1,24 @@
 """The exporters that apply when none is configured: the standard OTLP variables, else `debug`.
 
-Source: OpenTelemetry specification, `protocol/exporter.md`. The timeout is in milliseconds, as it says there.
+Source: OpenTelemetry specification, `protocol/exporter.md`. The timeout is in milliseconds, as it says there, and the
+protocol is http/protobuf unless it is named, or the endpoint is one that only gRPC can mean.
 """
 
 import os
+import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from otel_eval.errors import ConfigError
 from otel_eval.records import Kind
 
+ORIGIN = "OTEL_EXPORTER_OTLP_*"
 _PROTOCOLS = {"grpc": "otlp", "http/protobuf": "otlp_http"}
+_GRPC_PORT = re.compile(r".*:4317")
 
 
 def exporters() -> tuple[dict[str, Any], list[str]]:
-    """The `exporters` section that the environment asks for, and a note that says so."""
+    """The `exporters` section that the environment asks for, and a note that says so; raises ConfigError."""
     groups: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for kind in Kind:
         settings = _exporter(kind)
@@ -31,49 +35,60 @@ def exporters() -> tuple[dict[str, Any], list[str]]:
         exporter_type = settings.pop("type")
         name = exporter_type if len(groups) == 1 else f"{exporter_type}/{'-'.join(kinds)}"
         section[name] = {**settings, "types": kinds}
-    return section, [f"exporters are taken from OTEL_EXPORTER_OTLP_*: {', '.join(section)}"]
+    return section, [f"exporters are taken from {ORIGIN}: {', '.join(section)}"]
 
 
-def _variable(kind: Kind, name: str) -> str | None:
-    """The variable of that kind of request, else the general one; an empty one counts as not set."""
-    own = os.environ.get(f"OTEL_EXPORTER_OTLP_{kind.upper()}_{name}")
-    return own or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or None
+def _variable(kind: Kind, name: str) -> tuple[str, str]:
+    """Name and value of the variable of that kind of request, else of the general one; an empty one counts as not set."""
+    own = f"OTEL_EXPORTER_OTLP_{kind.upper()}_{name}"
+    general = f"OTEL_EXPORTER_OTLP_{name}"
+    return next(((variable, value) for variable in (own, general) if (value := os.environ.get(variable))), (general, ""))
 
 
 def _exporter(kind: Kind) -> dict[str, Any] | None:
-    endpoint = _variable(kind, "ENDPOINT")
-    if endpoint is None:
+    variable, endpoint = _variable(kind, "ENDPOINT")
+    if not endpoint:
         return None
-    default = "http/protobuf" if endpoint.split("://")[-1].split("/")[0].endswith(":4318") else "grpc"
-    protocol = _variable(kind, "PROTOCOL") or default
-    if protocol not in _PROTOCOLS:
-        raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol!r} is not supported (allowed: {', '.join(_PROTOCOLS)})")
-    own_endpoint = bool(os.environ.get(f"OTEL_EXPORTER_OTLP_{kind.upper()}_ENDPOINT"))
-    settings: dict[str, Any] = {"type": _PROTOCOLS[protocol]}
-    if protocol == "http/protobuf" and own_endpoint:  # used as it is; the general one gets /v1/... appended
-        settings["endpoint"] = endpoint
+    exporter_type = _exporter_type(kind, endpoint)
+    settings: dict[str, Any] = {"type": exporter_type, "endpoint": endpoint}
+    own = variable.endswith(f"{kind.upper()}_ENDPOINT")
+    if own and exporter_type == "otlp_http":  # used as it is; the general one gets /v1/... appended
         settings[f"{kind}_endpoint"] = endpoint
-    else:
-        settings["endpoint"] = endpoint
-    headers = _variable(kind, "HEADERS")
-    if headers:
-        settings["headers"] = _headers(headers)
-    compression = _variable(kind, "COMPRESSION")
-    settings["compression"] = compression or "none"
-    timeout = _variable(kind, "TIMEOUT")
-    if timeout:
-        settings["timeout"] = f"{timeout}ms"
+    variable, text = _variable(kind, "HEADERS")
+    if text:
+        settings["headers"] = _headers(variable, text)
+    settings["compression"] = _variable(kind, "COMPRESSION")[1] or "none"
+    variable, text = _variable(kind, "TIMEOUT")
+    if text:
+        if not re.fullmatch("[0-9]{1,9}", text):
+            raise ConfigError(f"{variable}: {text!r}: expected a number of milliseconds")
+        settings["timeout"] = f"{text}ms"
     tls = {
-        "ca_file": _variable(kind, "CERTIFICATE"),
-        "key_file": _variable(kind, "CLIENT_KEY"),
-        "cert_file": _variable(kind, "CLIENT_CERTIFICATE"),
-        "insecure": (_variable(kind, "INSECURE") or "").lower() == "true" or None,
+        "ca_file": _variable(kind, "CERTIFICATE")[1],
+        "key_file": _variable(kind, "CLIENT_KEY")[1],
+        "cert_file": _variable(kind, "CLIENT_CERTIFICATE")[1],
+        "insecure": _variable(kind, "INSECURE")[1].lower() == "true",
     }
-    settings["tls"] = {key: value for key, value in tls.items() if value is not None}
+    settings["tls"] = {key: value for key, value in tls.items() if value}
     return settings
 
 
-def _headers(text: str) -> dict[str, str]:
+def _exporter_type(kind: Kind, endpoint: str) -> str:
+    variable, protocol = _variable(kind, "PROTOCOL")
+    if not protocol:
+        protocol = "grpc" if "://" not in endpoint or _GRPC_PORT.fullmatch(urlsplit(endpoint).netloc) else "http/protobuf"
+    if protocol.lower() not in _PROTOCOLS:
+        raise ConfigError(f"{variable}: {protocol!r} is not supported (allowed: {', '.join(_PROTOCOLS)})")
+    return _PROTOCOLS[protocol.lower()]
+
+
+def _headers(variable: str, text: str) -> dict[str, str]:
     """`a=b,c=d` with percent-encoded values."""
-    pairs = (pair.partition("=") for pair in text.split(",") if pair.strip())
-    return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
+    headers = {}
+    for pair in text.split(","):
+        key, equals, value = pair.strip().partition("=")
+        if equals and key.strip():
+            headers[key.strip().lower()] = unquote(value.strip())
+        elif pair.strip():  # not shown: it may be a secret
+            raise ConfigError(f"{variable}: expected key=value pairs, with a comma between them")
+    return headers

@@ -17,8 +17,10 @@ from otel_eval.config.models import Config, ExporterConfig
 from otel_eval.errors import ConfigError
 
 _EXPORTERS = "otel_eval.exporters"
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)?")
-_AT = re.compile(r"(?s)(.*?)(?: - at `(?:key in )?\$(.*)`)?")
+_ID = re.compile(r"(?!.{101})[A-Za-z][A-Za-z0-9_]*(/[A-Za-z0-9_.-]+)?")
+_KEY = re.compile(r"[\w./-]+")
+_AT = re.compile(r"(?s)(.*?)(?: - at (?:`key` in )?`\$(.*)`)?")
+_YAML_WORDS = {"`object": "`mapping", "`array": "`list", "Object missing": "missing"}
 
 
 class Loaded(NamedTuple):
@@ -31,23 +33,30 @@ class Loaded(NamedTuple):
 
 def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
     """Read the file (None: defaults) with `key=value` settings laid over it; raises ConfigError."""
-    doc = _read(file) if file else Document("(defaults)", {})
+    doc = Document("(defaults)") if file is None else _read(file)
     if doc.value is None:
         doc.value = {}
+    if not isinstance(doc.value, dict):
+        raise ConfigError(f"{doc.name}: expected sections (allowed: {', '.join(_fields(Config))})")
     for setting in settings:
         _set(doc, setting)
     notes: list[str] = []
-    raw = doc.value if isinstance(doc.value, dict) else {}
-    if "exporters" not in raw and isinstance(doc.value, dict):
+    if doc.value.get("exporters") is None:
         doc.value["exporters"], notes = environment.exporters()
+        doc.origins[("exporters",)] = environment.ORIGIN
     config = _convert(doc, Config, doc.value, ())
-    exporters = {}
-    for name, settings_of_one in config.exporters.items():
-        path = ("exporters", name)
-        if not _ID.fullmatch(name):
-            raise ConfigError(f"{doc.place(path)}: expected `type` or `type/name` of letters, digits and _.-")
-        exporters[name] = _convert(doc, exporter_class(name, doc.place(path)).Config, settings_of_one or {}, path)
+    exporters = {name: _exporter(doc, name, settings_of_one) for name, settings_of_one in config.exporters.items()}
     return Loaded(msgspec.structs.replace(config, exporters=exporters), doc.name, notes)
+
+
+def _exporter(doc: Document, name: str, settings: Any) -> Any:
+    path = ("exporters", name)
+    if not _ID.fullmatch(name):
+        raise ConfigError(f"{doc.place(path)}: expected `type` or `type/name` of letters, digits and _.-, at most 100")
+    config = _convert(doc, exporter_class(name, doc.place(path)).Config, settings, path)
+    if len(set(config.types)) < len(config.types):
+        raise ConfigError(f"{doc.place((*path, 'types'))}: a kind is named twice")
+    return config
 
 
 def exporter_class(name: str, place: str = "exporters") -> Any:
@@ -60,8 +69,20 @@ def exporter_class(name: str, place: str = "exporters") -> Any:
 
 
 def effective(config: Config) -> dict[str, Any]:
-    """The configuration as plain values with every default filled in and secrets hidden."""
-    return typing.cast(dict[str, Any], msgspec.to_builtins(config, enc_hook=values.encode))
+    """The configuration as plain values with every default filled in and secrets hidden.
+
+    A section that is off is left out: written as null it would be on.
+    """
+    return typing.cast(dict[str, Any], _plain(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        fields = {name: (getattr(value, name), wanted) for name, wanted in _fields(type(value)).items()}
+        return {name: _plain(inner) for name, (inner, wanted) in fields.items() if inner is not None or not _struct(wanted)}
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return msgspec.to_builtins(value, enc_hook=values.encode)
 
 
 def _read(file: str) -> Document:
@@ -75,19 +96,20 @@ def _read(file: str) -> Document:
 
 def _set(doc: Document, setting: str) -> None:
     key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--set {setting}: expected key=value, such as journal.sync=always")
-    *parents, last = key.split(".")
+    if not equals or not _KEY.fullmatch(key):  # not shown: what has no key may be a secret
+        raise ConfigError("--set: expected key=value, such as journal.sync=always")
+    *parents, last = path = tuple(key.split("."))
     target = doc.value
     for part in parents:
-        if not isinstance(target, dict):
-            break
-        if target.get(part) is None:
-            target[part] = {}
+        inner = {} if target.get(part) is None else target[part]
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {key}: there is nothing below {'.'.join(parents)}")
+        target[part] = dict(inner)  # a copy: by an alias in the file, another place may have the same
         target = target[part]
-    if not isinstance(target, dict):
-        raise ConfigError(f"--set {key}: there is nothing below {'.'.join(parents)}")
     target[last] = document.parse(text, f"--set {key}").value
+    doc.origins = {known: origin for known, origin in doc.origins.items() if known[: len(path)] != path}
+    for length in range(1, len(path) + 1):
+        doc.origins.setdefault(path[:length], "--set")
 
 
 def _convert(doc: Document, wanted: type, value: Any, path: Path) -> Any:
@@ -102,8 +124,9 @@ def _convert(doc: Document, wanted: type, value: Any, path: Path) -> Any:
     except msgspec.ValidationError as error:
         match = _AT.fullmatch(str(error))
         message, at = match.groups() if match else (str(error), "")
-        inner = _split_path(at or "")
-        found, kind = _walk(wanted, value, inner)
+        inner, found, kind = _locate(wanted, value, _split_path(at or ""))
+        for word, ours in _YAML_WORDS.items():
+            message = message.replace(word, ours)
         raise ConfigError(f"{doc.place((*path, *inner))}: {_shown(found, kind)}{message}{_allowed(found, kind)}") from None
 
 
@@ -112,13 +135,17 @@ def _split_path(at: str) -> Path:
     return tuple(re.findall(r"\[[^\]]*\]|[^.\[\]]+", at))
 
 
+def _bare(wanted: Any) -> Any:
+    """`wanted` without Optional and Annotated."""
+    while typing.get_origin(wanted) in (types.UnionType, typing.Union, typing.Annotated):
+        wanted = typing.get_args(wanted)[0]
+    return wanted
+
+
 def _struct(wanted: Any) -> type[msgspec.Struct] | None:
-    """The section type in `wanted`, through Optional and Annotated."""
-    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
-        return wanted
-    if typing.get_origin(wanted) in (types.UnionType, typing.Union, typing.Annotated):
-        return next((found for part in typing.get_args(wanted) if (found := _struct(part))), None)
-    return None
+    """The section type in `wanted`, if it is one."""
+    bare = _bare(wanted)
+    return bare if isinstance(bare, type) and issubclass(bare, msgspec.Struct) else None
 
 
 def _fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
@@ -128,11 +155,9 @@ def _fields(struct: type[msgspec.Struct]) -> Mapping[str, Any]:
 def _fill_empty_sections(wanted: Any, value: Any) -> Any:
     """`grpc:` with nothing behind it means the section with its defaults, as in the Collector."""
     struct = _struct(wanted)
-    if struct is None:
-        return value
-    if value is None:
+    if value is None and (struct or typing.get_origin(wanted) is dict):
         return {}
-    if not isinstance(value, dict):
+    if struct is None or not isinstance(value, dict):
         return value
     fields = _fields(struct)
     return {key: _fill_empty_sections(fields.get(key), item) for key, item in value.items()}
@@ -150,22 +175,40 @@ def _unknown_keys(wanted: Any, value: Any, path: Path) -> Iterator[tuple[Path, M
             yield (*path, str(key)), fields
 
 
-def _walk(wanted: Any, value: Any, path: Path) -> tuple[Any, Any]:
-    """The value and the type at `path`, None where they cannot be told."""
-    for part in path:
-        struct = _struct(wanted)
-        wanted = _fields(struct).get(part) if struct else None
-        value = value.get(part) if isinstance(value, dict) else None
-    return value, wanted
+def _locate(wanted: Any, value: Any, at: Path) -> tuple[Path, Any, Any]:
+    """The keys, the value and the type behind msgspec's path, which has `[...]` for whatever key of a mapping."""
+    path: Path = ()
+    for part in at:
+        key: Any = part
+        if struct := _struct(wanted):
+            wanted = _fields(struct)[part]
+        elif part == "[...]":
+            wanted = typing.get_args(_bare(wanted))[1]
+            key = next(key for key, item in value.items() if not _fits(item, wanted))
+        else:
+            wanted, key = typing.get_args(_bare(wanted))[0], int(part[1:-1])
+        value = value[key]
+        path = (*path, key if isinstance(key, str) else part)
+    return path, value, wanted
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    try:
+        msgspec.convert(value, wanted, dec_hook=values.decode)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _shown(value: Any, wanted: Any) -> str:
-    hidden = value is None or isinstance(value, dict | list) or "Secret" in repr(wanted)
-    return "" if hidden else f"{value!r}: "
+    """The value, unless a secret may be in it: sections and mappings hold some."""
+    hidden = isinstance(value, dict | list) or _struct(wanted) or "dict" in repr(wanted) or "Secret" in repr(wanted)
+    return "" if hidden else f"{value!r:.100}: "
 
 
 def _allowed(value: Any, wanted: Any) -> str:
     """The choices of an enumeration, with the nearest one."""
+    wanted = _bare(wanted)
     if typing.get_origin(wanted) is typing.Literal:
         return _suggest(value, typing.get_args(wanted))
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, field
 
-from otel_eval.config.values import Duration, ListenAddress, Secret
+from otel_eval.config.values import Duration, ListenAddress, PositiveDuration, Secret
 from otel_eval.records import Kind, Sync
 
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]+$")]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -108,10 +109,10 @@ class RetryOnFailure(Section, frozen=True):
     `max_elapsed_time` 0 means for ever (the journal is the buffer); after it a request goes to the dead letters.
     """
 
-    initial_interval: Duration = Duration(1)
-    multiplier: Annotated[float, Meta(ge=1)] = 1.5
+    initial_interval: PositiveDuration = PositiveDuration(1)
+    multiplier: Annotated[float, Meta(ge=1, le=100)] = 1.5
     randomization_factor: Fraction = 0.5
-    max_interval: Duration = Duration(30)
+    max_interval: PositiveDuration = PositiveDuration(30)
     max_elapsed_time: Duration = Duration(0)
 
 
@@ -134,7 +135,7 @@ class ExporterConfig(Section, frozen=True):
 
     types: Annotated[tuple[Kind, ...], Meta(min_length=1)] = tuple(Kind)
     max_message_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 << 20
-    timeout: Duration = Duration(10)
+    timeout: PositiveDuration = PositiveDuration(10)
     retry_on_failure: RetryOnFailure = field(default_factory=RetryOnFailure)
     sending_queue: SendingQueue = field(default_factory=SendingQueue)
 
@@ -142,7 +143,7 @@ class ExporterConfig(Section, frozen=True):
 class OtlpExporterConfig(ExporterConfig, frozen=True):
     """What both OTLP exporters have; `compression` is gzip or none, since every receiver takes those."""
 
-    headers: dict[str, Secret] = {}
+    headers: dict[HeaderName, Secret] = {}
     compression: Literal["gzip", "none"] = "gzip"
     tls: ClientTls = field(default_factory=ClientTls)
 

@@ -1,11 +1,15 @@
 """The kinds of value that YAML does not have: durations, secrets, endpoints."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Self
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h|d)")
+_WRITTEN = {"h": 3600 * 10**9, "m": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_LONGEST_S = 10 * 365 * 86400.0
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%\w+)?)\]|([A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*)):([0-9]{1,5})", re.ASCII)
 
 
 class Duration(float):
@@ -18,18 +22,32 @@ class Duration(float):
     @classmethod
     def parse(cls, text: object) -> Self:
         """Read `500ms`, `2s`, `1h30m` or 0; raises ValueError for anything else."""
-        if text in (0, "0"):
+        if text in (0, "0") and text is not False:
             return cls(0.0)
         parts = _PART.findall(text) if isinstance(text, str) else []
         if not parts or "".join(number + unit for number, unit in parts) != text:
             raise ValueError("expected a duration such as 500ms, 2s, 5m or 1h30m")
-        return cls(sum(float(number) * _UNITS[unit] for number, unit in parts))
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if seconds > _LONGEST_S:
+            raise ValueError("expected a duration of ten years at most")
+        return cls(seconds)
 
     def __str__(self) -> str:
-        for unit, seconds in (("h", 3600.0), ("m", 60.0), ("s", 1.0)):
-            if self >= seconds and self % seconds == 0:
-                return f"{int(self // seconds)}{unit}"
-        return f"{self * 1000:g}ms" if self else "0s"
+        ns = round(self * 1e9)
+        unit, size = next((unit, size) for unit, size in _WRITTEN.items() if ns % size == 0)
+        return f"{ns // size}{unit}" if ns else "0s"
+
+
+class PositiveDuration(Duration):
+    """A duration of more than nothing."""
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """As Duration.parse, but 0 raises ValueError."""
+        duration = super().parse(text)
+        if not duration:
+            raise ValueError("expected a duration above 0")
+        return duration
 
 
 class Secret:
@@ -65,17 +83,20 @@ class ListenAddress(str):
     @classmethod
     def parse(cls, text: object) -> Self:
         """Read `host:port`; raises ValueError for anything else."""
-        host, _, port = text.rpartition(":") if isinstance(text, str) else ("", "", "")
-        if not host or not port.isdigit() or int(port) > 65535 or "/" in host or (":" in host and host[0] != "["):
+        match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+        if match is None or int(match[3]) > 65535:
             raise ValueError("expected host:port such as 127.0.0.1:4317")
         address = cls(text)
-        address.host, address.port = host.strip("[]"), int(port)
+        address.host, address.port = match[1] or match[2], int(match[3])
         return address
 
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
 
 def decode(wanted: Any, value: Any) -> Any:
@@ -83,10 +104,22 @@ def decode(wanted: Any, value: Any) -> Any:
     if issubclass(wanted, Duration | ListenAddress):
         return wanted.parse(value)
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, got {type(value).__name__}")
+        raise TypeError(f"expected a text, got {type(value).__name__}; is it to be quoted?")
     if issubclass(wanted, Path):
-        return Path(value).expanduser()
+        return _path(value)
+    if issubclass(wanted, Secret) and not (value.isascii() and value.isprintable()):
+        raise ValueError("expected printable ASCII characters only (is there a line end in it?)")
     return wanted(value)
+
+
+def _path(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home directory") from None
+    if not text:
+        raise ValueError("expected a path")
+    return path
 
 
 def encode(value: Any) -> str:

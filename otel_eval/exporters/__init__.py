@@ -16,6 +16,7 @@ What an answer means
 - any other refusal: a batch is halved until the guilty request stands alone; that one goes to the dead-letter store.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from otel_eval.config import ExporterConfig
@@ -30,8 +31,8 @@ class Exporter(Protocol):
     def __init__(self, name: str, config: Any) -> None: ...
 
     @property
-    def target(self) -> tuple[str, int] | None:
-        """Host and port that it sends to, None when it does not send over the network."""
+    def targets(self) -> Mapping[str, tuple[str, int]]:
+        """Host and port of each place that it sends to over the network, by the setting that names it."""
 
     async def start(self) -> None:
         """Make ready; raises ConfigError for settings that cannot work, and does not wait for the backend."""

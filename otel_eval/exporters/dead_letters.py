@@ -7,16 +7,15 @@ it and moving the cursor does not store it twice. The files count against the jo
 
 import json
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from otel_eval.errors import ConfigError
 from otel_eval.records import Kind
 
 _SUFFIX = ".letter"
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class DeadLetters:
     def add(self, exporter: str, kind: Kind, label: str, body: bytes, items: int, reason: str) -> str:
         """Store a request durably and return its id; raises OSError when it cannot be written."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        letter = f"{_UNSAFE.sub('_', exporter)}.{kind}.{label}"
+        letter = f"{quote(exporter, safe='')}.{kind}.{label}"  # as the cursors are named: two exporters never share a name
         head = {"exporter": exporter, "kind": kind, "items": items, "reason": reason[:2000], "time_ns": time.time_ns()}
         unfinished = self._directory / f"{letter}.unfinished"
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -60,6 +59,11 @@ class DeadLetters:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._directory / (letter + _SUFFIX))
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the new name
+        finally:
+            os.close(directory)
         return letter
 
     def letters(self) -> list[DeadLetter]:
@@ -100,5 +104,5 @@ def _read(path: Path) -> DeadLetter | None:
         return DeadLetter(
             path.stem, head["exporter"], Kind(head["kind"]), head["items"], head["reason"], head["time_ns"], size, path
         )
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError):  # dropped meanwhile, or no letter at all
         return None

@@ -6,8 +6,8 @@ late by more than 5 ms).
 """
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,13 +17,23 @@ from google.rpc.status_pb2 import Status
 
 from otel_eval.config.models import ClientTls, OtlpExporterConfig
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError, TooLargeError
-from otel_eval.exporters.otlp import MAX_RESPONSE_BYTES, USER_AGENT, parse_endpoint, partial_success
+from otel_eval.exporters.otlp import (
+    MAX_RESPONSE_BYTES,
+    USER_AGENT,
+    parse_endpoint,
+    partial_success,
+    ssl_context,
+    without_secrets,
+)
 from otel_eval.records import Kind, PartialSuccess
 
 _Code = grpc.StatusCode
 _RETRYABLE = frozenset(
     {_Code.CANCELLED, _Code.DEADLINE_EXCEEDED, _Code.ABORTED, _Code.OUT_OF_RANGE, _Code.UNAVAILABLE, _Code.DATA_LOSS}
 )
+_LIVENESS = ("keepalive_time", "keepalive_timeout", "http2.ping_timeout")
+_RESPONSE_TOO_LARGE = "CLIENT: Received message larger than max"
+"""How gRPC itself says that a success came with a response over our limit."""
 
 
 class OtlpGrpcExporter:
@@ -38,7 +48,9 @@ class OtlpGrpcExporter:
         self._config = config
         self._key = f"exporters.{name}"
         self._endpoint = parse_endpoint(f"{self._key}.endpoint", config.endpoint, config.tls, 4317, scheme_needed=False)
-        self._metadata = tuple((key.lower(), value.reveal()) for key, value in config.headers.items())
+        self._headers = {name.lower(): value.reveal() for name, value in config.headers.items()}
+        if binary := next((header for header in self._headers if header.endswith("-bin")), None):
+            raise ConfigError(f"{self._key}.headers.{binary}: gRPC takes names that end with -bin for binary values")
         self._compression = grpc.Compression.Gzip if config.compression == "gzip" else grpc.Compression.NoCompression
         if config.tls.insecure_skip_verify:
             raise ConfigError(f"{self._key}.tls.insecure_skip_verify: gRPC cannot skip it; give the authority as ca_file")
@@ -46,9 +58,9 @@ class OtlpGrpcExporter:
         self._channel: grpc.Channel | None = None
 
     @property
-    def target(self) -> tuple[str, int]:
+    def targets(self) -> Mapping[str, tuple[str, int]]:
         """See Exporter."""
-        return self._endpoint.host, self._endpoint.port
+        return {"endpoint": (self._endpoint.host, self._endpoint.port)}
 
     async def start(self) -> None:
         """Open the channel; it connects when it is first used."""
@@ -58,6 +70,9 @@ class OtlpGrpcExporter:
             ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_reconnect_backoff_ms", 5000),  # two minutes by default: too long after an outage
+            # A connection on which nothing comes for as long as a call may take is asked whether it lives. Without that,
+            # one that a firewall has forgotten holds everything up until TCP gives up, a quarter of an hour.
+            *((f"grpc.{name}_ms", round(config.timeout * 1000)) for name in _LIVENESS),
         ]
         if config.tls.server_name_override:
             options.append(("grpc.ssl_target_name_override", config.tls.server_name_override))
@@ -77,7 +92,9 @@ class OtlpGrpcExporter:
         try:
             response = await asyncio.get_running_loop().run_in_executor(self._threads, self._call, kind, body)
         except grpc.RpcError as error:
-            raise _error_of(error) from None
+            if _RESPONSE_TOO_LARGE in (error.details() or ""):
+                return PartialSuccess(message=f"the response was larger than {MAX_RESPONSE_BYTES >> 20} MiB")
+            raise _error_of(error, self._headers) from None
         except ValueError as error:  # the channel was closed under the call
             raise RetryableError(str(error)) from None
         return partial_success(response)
@@ -88,30 +105,25 @@ class OtlpGrpcExporter:
             self._channel.close()  # ends calls that are under way as CANCELLED
             self._channel = None
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)  # calls that wait for a thread end at the closed channel
             self._threads = None
 
     def _call(self, kind: Kind, body: bytes) -> bytes:
         response: bytes = self._calls[kind](
-            body, timeout=self._config.timeout, metadata=self._metadata, compression=self._compression
+            body, timeout=self._config.timeout, metadata=tuple(self._headers.items()), compression=self._compression
         )
         return response
 
     def _credentials(self, tls: ClientTls) -> grpc.ChannelCredentials:
-        files = {"ca_file": tls.ca_file, "key_file": tls.key_file, "cert_file": tls.cert_file}
-        return grpc.ssl_channel_credentials(*(self._content(name, file) for name, file in files.items()))
-
-    def _content(self, name: str, file: Path | None) -> bytes | None:
-        try:
-            return file.read_bytes() if file else None
-        except OSError as error:
-            raise ConfigError(f"{self._key}.tls.{name}: {file} cannot be read: {error.strerror}") from None
+        ssl_context(self._key, tls)  # gRPC itself would only fail at the first handshake
+        files = (tls.ca_file, tls.key_file, tls.cert_file)
+        return grpc.ssl_channel_credentials(*(file.read_bytes() if file else None for file in files))
 
 
-def _error_of(error: Any) -> OtelEvalError:
+def _error_of(error: Any, headers: Mapping[str, str]) -> OtelEvalError:
     """The OTLP meaning of a gRPC status; see the package docstring for what differs from the specification."""
     code = error.code()
-    message = f"{code.name}: {error.details()}"
+    message = f"{code.name}: {without_secrets(error.details() or '', headers.values())}"
     retry_after_s = _retry_delay(error.trailing_metadata() or ())
     if code in _RETRYABLE or code is _Code.UNAUTHENTICATED or (code is _Code.RESOURCE_EXHAUSTED and retry_after_s is not None):
         return RetryableError(message, retry_after_s)
@@ -124,12 +136,10 @@ def _retry_delay(metadata: Any) -> float | None:
     """Seconds of the RetryInfo in a status, None without one."""
     for key, value in metadata:
         if key == "grpc-status-details-bin":
+            info = RetryInfo()
             try:
-                details = Status.FromString(value).details
+                if any(detail.Unpack(info) for detail in Status.FromString(value).details):
+                    return max(0.0, float(info.retry_delay.ToNanoseconds()) / 1e9)
             except DecodeError:
                 return None
-            for detail in details:
-                info = RetryInfo()
-                if detail.Is(RetryInfo.DESCRIPTOR) and detail.Unpack(info):
-                    return max(0.0, float(info.retry_delay.ToNanoseconds()) / 1e9)
     return None

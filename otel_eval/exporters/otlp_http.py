@@ -1,9 +1,10 @@
 """OTLP/HTTP (protobuf) to a backend."""
 
 import asyncio
-import ssl
+import io
 import time
 import zlib
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -12,7 +13,14 @@ from google.rpc.status_pb2 import Status
 
 from otel_eval.config.models import OtlpExporterConfig
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError, TooLargeError
-from otel_eval.exporters.otlp import MAX_RESPONSE_BYTES, USER_AGENT, Endpoint, parse_endpoint, partial_success
+from otel_eval.exporters.otlp import (
+    MAX_RESPONSE_BYTES,
+    USER_AGENT,
+    parse_endpoint,
+    partial_success,
+    ssl_context,
+    without_secrets,
+)
 from otel_eval.records import Kind, PartialSuccess
 
 _PROTOBUF = "application/x-protobuf"
@@ -49,39 +57,48 @@ class OtlpHttpExporter:
         self._config = config
         self._key = f"exporters.{name}"
         self._urls = {kind: config.url(kind) or "" for kind in config.types}
-        self._endpoints = [self._parse(url) for url in self._urls.values()]
-        self._headers = {key: value.reveal() for key, value in config.headers.items()}
+        settings = (f"{kind}_endpoint" if getattr(config, f"{kind}_endpoint") else "endpoint" for kind in config.types)
+        self._targets = {setting: self._parse(setting) for setting in settings}
+        self._headers = {name.lower(): value.reveal() for name, value in config.headers.items()}
         self._session: aiohttp.ClientSession | None = None
 
     @property
-    def target(self) -> tuple[str, int]:
+    def targets(self) -> Mapping[str, tuple[str, int]]:
         """See Exporter."""
-        return self._endpoints[0].host, self._endpoints[0].port
+        return self._targets
 
     async def start(self) -> None:
         """Make the connection pool; it connects when it is first used."""
         config = self._config
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl_context())
+        connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context(self._key, config.tls))
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=config.timeout),
-            headers={"User-Agent": USER_AGENT, **self._headers, "Content-Type": _PROTOBUF},
-            auto_decompress=True,
+            headers={"user-agent": USER_AGENT, **self._headers, "content-type": _PROTOBUF, "accept-encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
         )
 
     async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
         """See Exporter."""
-        if self._session is None:
-            raise RetryableError("the exporter is stopped")
         headers = {}
         if self._config.compression == "gzip":
             body = await asyncio.to_thread(zlib.compress, body, 6, 31)
             headers["Content-Encoding"] = "gzip"
+        session = self._session
+        if session is None:
+            raise RetryableError("the exporter is stopped")
         try:
-            async with self._session.post(self._urls[kind], data=body, headers=headers, allow_redirects=False) as response:
+            async with session.post(
+                self._urls[kind],
+                data=io.BytesIO(body),  # as bytes, aiohttp would write all of it in one go
+                headers=headers,
+                allow_redirects=False,
+                server_hostname=self._config.tls.server_name_override,
+            ) as response:
                 answer = await _read_limited(response)
                 if response.status // 100 != 2:
-                    raise _error_of(response, answer)
+                    raise _error_of(response, answer, self._headers.values())
                 return partial_success(answer) if response.content_type == _PROTOBUF else PartialSuccess()
         except TimeoutError:
             raise RetryableError(f"no answer within {self._config.timeout}") from None
@@ -94,22 +111,13 @@ class OtlpHttpExporter:
         if session is not None:
             await session.close()
 
-    def _parse(self, url: str) -> Endpoint:
-        secure = url.startswith("https:")
-        return parse_endpoint(f"{self._key}.endpoint", url, self._config.tls, 443 if secure else 80, scheme_needed=True)
-
-    def _ssl_context(self) -> ssl.SSLContext:
-        tls = self._config.tls
-        try:
-            context = ssl.create_default_context(cafile=tls.ca_file)
-            if tls.cert_file and tls.key_file:
-                context.load_cert_chain(tls.cert_file, tls.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"{self._key}.tls: the certificate, key or authority cannot be used: {error}") from None
-        if tls.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+    def _parse(self, setting: str) -> tuple[str, int]:
+        key, url = f"{self._key}.{setting}", str(getattr(self._config, setting))
+        port = 443 if url.lower().startswith("https:") else 80
+        found = parse_endpoint(key, url, self._config.tls, port, scheme_needed=True)
+        if setting == "endpoint" and ("?" in url or "#" in url):
+            raise ConfigError(f"{key}: {url!r}: expected http://host:port/path, to which /v1/traces and so on can be appended")
+        return found.host, found.port
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
@@ -124,9 +132,9 @@ async def _read_limited(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(chunks)[:MAX_RESPONSE_BYTES]
 
 
-def _error_of(response: aiohttp.ClientResponse, answer: bytes) -> OtelEvalError:
+def _error_of(response: aiohttp.ClientResponse, answer: bytes, secrets: Iterable[str]) -> OtelEvalError:
     """The OTLP meaning of an HTTP status; see the package docstring for what differs from the specification."""
-    message = f"HTTP {response.status}: {_reason(response, answer)}"
+    message = f"HTTP {response.status}: {without_secrets(_reason(response, answer), secrets)}"
     if response.status in _RETRYABLE or response.status == 401:
         return RetryableError(message, _retry_after(response.headers.get("Retry-After")))
     if response.status == 413:
@@ -153,5 +161,5 @@ def _retry_after(header: str | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -23,21 +23,21 @@ def build_exporters(config: Config) -> dict[str, Exporter]:
     exporters: dict[str, Exporter] = {}
     for name, settings in config.exporters.items():
         exporters[name] = exporter_class(name)(name, settings)
-        _refuse_loop(name, exporters[name], config.receivers)
+        for setting, (host, port) in exporters[name].targets.items():
+            if _is_own(host, port, config.receivers):
+                key = f"exporters.{name}.{setting}"
+                raise ConfigError(f"{key}: {host}:{port} is this hop's own receiver; it would send to itself")
     return exporters
 
 
-def _refuse_loop(name: str, exporter: Exporter, receivers: Receivers) -> None:
-    """Raise ConfigError when the exporter would send to one of our own receivers."""
-    if exporter.target is None:
-        return
-    host, port = exporter.target
+def _is_own(host: str, port: int, receivers: Receivers) -> bool:
     protocols = receivers.otlp.protocols
     for server in (protocols.grpc, protocols.http):
         if server is None or port != server.endpoint.port:
             continue
         if host in _THIS_MACHINE or host.startswith("127.") or host == server.endpoint.host:
-            raise ConfigError(f"exporters.{name}.endpoint: {host}:{port} is this hop's own receiver; it would send to itself")
+            return True
+    return False
 
 
 class RunningExporter:
@@ -61,9 +61,12 @@ class RunningExporter:
         """Why the backend does not take requests at the moment, None while it does."""
         return next((loop.failing for loop in self._loops if loop.failing), None)
 
-    async def start(self, journal: Journal, dead_letters: DeadLetters, metrics: Metrics, supervise: Supervise) -> None:
-        """Begin to send; raises ConfigError for settings that cannot work."""
+    async def prepare(self) -> None:
+        """Make ready; raises ConfigError for settings that cannot work."""
         await self._exporter.start()
+
+    def start(self, journal: Journal, dead_letters: DeadLetters, metrics: Metrics, supervise: Supervise) -> None:
+        """Begin to send, after `prepare`."""
         for kind in self.config.types:
             reader = journal.reader(kind, self.name)
             loop = SendingLoop(
@@ -100,17 +103,21 @@ async def retry_dead_letters(config: Config, letters: Sequence[DeadLetter]) -> l
     try:
         for name in {letter.exporter for letter in letters} & set(exporters):
             await exporters[name].start()
-        return [(letter, await _retry(exporters.get(letter.exporter), letter)) for letter in letters]
+        return [(letter, await _retry(config, exporters.get(letter.exporter), letter)) for letter in letters]
     finally:
         for exporter in exporters.values():
             await exporter.shutdown()
 
 
-async def _retry(exporter: Exporter | None, letter: DeadLetter) -> str | None:
+async def _retry(config: Config, exporter: Exporter | None, letter: DeadLetter) -> str | None:
     if exporter is None:
         return f"no exporter {letter.exporter} is configured"
+    if letter.kind not in config.exporters[letter.exporter].types:
+        return f"the exporter {letter.exporter} does not get {letter.kind} any more"
     try:
         await exporter.export(letter.kind, letter.body())
+    except FileNotFoundError:
+        return "it is gone"
     except OtelEvalError as error:
         return str(error)
     letter.drop()

@@ -26,6 +26,8 @@ _MAX_THROTTLE_S = 3600.0
 
 _STORE_RETRY_S = 5.0
 
+_SMALL_BYTES = 16 << 10
+
 
 class Request(NamedTuple):
     """One request as it was accepted, or a part of one; `label` names it among the dead letters."""
@@ -163,7 +165,12 @@ class SendingLoop:
         return []
 
     def _parts(self, request: Request, max_bytes: int) -> list[Request]:
-        bodies = edit.split(bytes(request.body), max_bytes)
+        """The request cut between its items; whole when its resource is so large that the parts would be much more in sum."""
+        body = bytes(request.body)
+        repeated = max((len(group.resource) + len(group.scope) for group in lens.groups(body)), default=0)
+        if repeated > max(max_bytes // 4, _SMALL_BYTES):
+            return [request]
+        bodies = edit.split(body, max_bytes)
         return [
             Request(f"{request.label}-{index}", body, lens.count_items(self._kind, body)) for index, body in enumerate(bodies)
         ]
@@ -196,7 +203,8 @@ class SendingLoop:
         interval = float(retry.initial_interval)
         started = time.monotonic()
         while True:
-            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+            while (wait_s := self._not_before - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be moved on meanwhile
+                await asyncio.sleep(wait_s)
             try:
                 await self._try(body, items)
             except RetryableError as error:
@@ -220,7 +228,10 @@ class SendingLoop:
             raise
         except RetryableError:
             raise
-        except Exception as error:  # a defect of ours must not cost data either
+        except (Exception, asyncio.CancelledError) as error:  # a defect of ours must not cost data either
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                raise
             _log.error("an exporter failed unexpectedly; trying again", exporter=self._name, exc_info=error)
             raise RetryableError(f"internal failure: {type(error).__name__}") from error
         finally:

@@ -1,8 +1,11 @@
 """The logs of all kinds under one directory: lock, budget, and writing through to the disk."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -16,8 +19,9 @@ from otel_eval.records import Kind, Sync
 
 _log = structlog.get_logger(__name__)
 
-_SEGMENT_BYTES = 64 << 20
+_SEGMENT_BYTES = 16 << 20
 _SYNC_INTERVAL_S = 1.0
+_PROBLEM_S = 10.0
 
 
 class Journal:
@@ -30,27 +34,34 @@ class Journal:
         self._synced = 0
         self._syncing: asyncio.Future[None] | None = None
         self.budget = DiskBudget(max_bytes)
-        self.problem: str | None = None
-        try:
+        self._problem: str | None = None
+        self._refused_at = 0.0
+        with self._usable():
             (directory / "cursors").mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(directory / "lock")
             segment_bytes = min(_SEGMENT_BYTES, max(1 << 16, max_bytes // 16))
             self.logs = {kind: Log(directory / kind, self.budget, segment_bytes) for kind in Kind}
-        except OSError as error:
-            raise ConfigError(f"journal.directory: {directory} cannot be used: {error.strerror}") from error
+
+    @property
+    def problem(self) -> str | None:
+        """Why requests are refused, None while they are taken.
+
+        A refusal counts for ten seconds: whoever keeps senders away because of it would otherwise never see it end.
+        """
+        return self._problem if time.monotonic() - self._refused_at < _PROBLEM_S else None
 
     def append(self, kind: Kind, body: bytes, items: int) -> int:
         """Journal one request and return its position in the log of its kind; raises RetryableError when it is full."""
         try:
             position = self.logs[kind].append(body, items)
         except RetryableError as error:
-            if self.problem is None:
+            if self._problem is None:
                 _log.error("refusing new requests", reason=str(error))
-            self.problem = str(error)
+            self._problem, self._refused_at = str(error), time.monotonic()
             raise
-        if self.problem is not None:
+        if self._problem is not None:
             _log.info("accepting requests again")
-            self.problem = None
+            self._problem = None
         self._appended += 1
         return position
 
@@ -91,20 +102,30 @@ class Journal:
         self._synced = reached
 
     def reader(self, kind: Kind, name: str) -> Reader:
-        """The reader of that name in the log of that kind, where it stood before."""
-        return Reader(self.logs[kind], self._directory / "cursors" / f"{quote(name, safe='')}.{kind}")
+        """The reader of that name in the log of that kind, where it stood before; raises ConfigError when it has no file."""
+        with self._usable():
+            return Reader(self.logs[kind], self._directory / "cursors" / f"{quote(name, safe='')}.{kind}")
 
     def reader_names(self) -> set[str]:
         """The names of all readers that have ever had a place in this journal."""
         return {unquote(path.stem) for path in (self._directory / "cursors").iterdir()}
 
     async def close(self) -> None:
-        """Write through and close; afterwards another process may use the directory."""
-        if self._sync is not Sync.NEVER:
-            await self.write_through()
-        for log in self.logs.values():
-            log.close()
-        os.close(self._lock)
+        """Write through and close, even when that fails; afterwards another process may use the directory."""
+        try:
+            if self._sync is not Sync.NEVER:
+                await self.write_through()
+        finally:
+            for log in self.logs.values():
+                log.close()
+            os.close(self._lock)
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(f"journal.directory: {self._directory} cannot be used: {error.strerror}") from error
 
 
 def _sync_files(segments: list[Segment]) -> None:
@@ -123,9 +144,9 @@ def _lock(path: Path) -> int:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(fd, 20, 0).decode(errors="replace")
+        owner = os.pread(fd, 20, 0).decode(errors="replace").strip()
         os.close(fd)
         raise ConfigError(f"journal.directory: {path.parent} is in use by another otel-eval (process {owner})") from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    with contextlib.suppress(OSError):  # only for the message above: a full disk must not keep us from emptying it
+        os.pwrite(fd, f"{os.getpid():<20}".encode(), 0)
     return fd

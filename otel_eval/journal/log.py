@@ -18,6 +18,12 @@ from otel_eval.telemetry import Counter
 
 _log = structlog.get_logger(__name__)
 
+_RECENT_BYTES = 16 << 20
+_OBJECT_BYTES = 256
+"""About what a record takes in memory beside its body: a sender may send millions of tiny ones."""
+
+_NAMES = f"{'[0-9]' * 20}.log"
+
 
 class Chunk(NamedTuple):
     """Some records in a row, and the position to read on from (behind damage too, where there is any)."""
@@ -30,18 +36,22 @@ class Log:
     """The log of one kind of record; see the package docstring.
 
     `holders` are asked before a segment is deleted: each gives the lowest position that it still needs, or None.
+    The newest `recent_bytes` of records are kept in memory as well.
     """
 
-    def __init__(self, directory: Path, budget: DiskBudget, segment_bytes: int) -> None:
+    def __init__(self, directory: Path, budget: DiskBudget, segment_bytes: int, recent_bytes: int = _RECENT_BYTES) -> None:
         self._directory = directory
+        self._keep_bytes = recent_bytes
         self._budget = budget
         self._segment_bytes = segment_bytes
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.holders: list[Callable[[], int | None]] = []
         self.unsynced: set[Segment] = set()
+        self._recent: list[Record] = []
+        self._recent_bytes = 0
         self.damage = Counter()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._segments = [Segment(path, int(path.stem)) for path in sorted(directory.glob("*.log"))]
+        self._segments = [Segment(path, int(path.stem)) for path in sorted(directory.glob(_NAMES))]
         for segment, following in zip(self._segments, self._segments[1:], strict=False):
             segment.size = min(segment.size, following.base - segment.base)
         if self._segments:
@@ -49,6 +59,7 @@ class Log:
         else:
             self._segments.append(self._new_segment(0))
         self._budget.used += sum(segment.size for segment in self._segments)
+        self._budget.releases.append(self._release)
 
     @property
     def start(self) -> int:
@@ -63,14 +74,16 @@ class Log:
     def append(self, body: bytes, items: int) -> int:
         """Write one record and return its position; raises RetryableError when there is no room for it."""
         size = HEADER_BYTES + len(body)
-        self._budget.check(size)
         try:
+            self._budget.check(size)
             segment = self._segment_for(size)
-            segment.append(encode_header(body, items, time.time_ns()), body)
+            time_ns = time.time_ns()
+            segment.append(encode_header(body, items, time_ns), body)
         except OSError as error:
             raise RetryableError(f"the journal cannot be written: {error.strerror}", RETRY_AFTER_S) from error
         self._budget.used += size
         self.unsynced.add(segment)
+        self._remember(Record(segment.end - size, segment.end, items, time_ns, body))
         if self._waiting:
             self.wake(self.end)
         return segment.end - size
@@ -87,9 +100,11 @@ class Log:
         still = []
         for waiting in self._waiting:
             position, future = waiting
+            if future.done():  # nobody waits any more
+                continue
             if end is not None and end <= position:
                 still.append(waiting)
-            elif not future.done():
+            else:
                 future.set_result(None)
         self._waiting = still
 
@@ -98,7 +113,11 @@ class Log:
 
         An empty chunk whose end is beyond `position` stepped over damage; one whose end is `position` is the end.
         """
+        if self._recent and position >= self._recent[0].position:
+            return self._read_recent(position, max_bytes)
         segment = self._segment_at(position)
+        if self.start <= position < segment.base:
+            self._report_damage(position, segment.base)  # the file before this one is cut short or gone
         position = max(position, segment.base)
         buffer = segment.read(position, max(max_bytes, HEADER_BYTES))
         first = decode_header(buffer, 0)
@@ -112,18 +131,22 @@ class Log:
             if header is None or end > len(buffer):
                 if offset and position + len(buffer) < segment.end:
                     break  # only the end of the buffer; the next read starts here
-                return Chunk(records, self._step_over(segment, position + offset))
+                bad = position + offset
+                # Nothing inside an unfinished record is looked at: senders chose those bytes.
+                found = segment.end if header else segment.find_header(bad + 1)
+                self._report_damage(bad, found)
+                return Chunk(records, found)
             body = buffer[offset + HEADER_BYTES : end]
             if intact(header, body):
                 records.append(Record(position + offset, position + end, header.items, header.time_ns, body))
             else:
-                self._report_damage(segment, position + offset, end - offset)
+                self._report_damage(position + offset, position + end)
             offset = end
         return Chunk(records, position + offset)
 
     def trim(self) -> None:
         """Delete the segments that no holder needs."""
-        needed = min((position for holder in self.holders if (position := holder()) is not None), default=self.end)
+        needed = self._needed()
         while len(self._segments) > 1 and self._segments[0].end <= needed:
             segment = self._segments.pop(0)
             self._budget.used -= segment.size
@@ -135,9 +158,36 @@ class Log:
         for segment in self._segments:
             segment.close()
 
+    def _remember(self, record: Record) -> None:
+        """Keep the newest records in memory as they came: an exporter that keeps up needs neither the file nor a copy."""
+        self._recent.append(record)
+        self._recent_bytes += len(record.body) + _OBJECT_BYTES
+        forgotten = 0
+        while self._recent_bytes > self._keep_bytes:
+            self._recent_bytes -= len(self._recent[forgotten].body) + _OBJECT_BYTES
+            forgotten += 1
+        del self._recent[:forgotten]
+
+    def _read_recent(self, position: int, max_bytes: int) -> Chunk:
+        first = bisect.bisect_left(self._recent, position, key=lambda record: record.position)
+        limit = position + max_bytes
+        behind = max(first + 1, bisect.bisect_right(self._recent, limit, key=lambda record: record.end))
+        records = self._recent[first:behind]
+        return Chunk(records, records[-1].end if records else position)
+
+    def _needed(self) -> int:
+        return min((position for holder in self.holders if (position := holder()) is not None), default=self.end)
+
+    def _release(self) -> None:
+        """Delete even the last segment when nobody needs it: in a small budget it may be all that keeps the next one out."""
+        if self._segments[-1].size and self._needed() >= self.end:
+            self._segments.append(self._new_segment(self.end))
+        self.trim()
+
     def _segment_for(self, size: int) -> Segment:
         last = self._segments[-1]
         if last.size and last.size + size > self._segment_bytes:
+            last.close()
             last = self._new_segment(last.end)
             self._segments.append(last)
             self.trim()
@@ -152,15 +202,9 @@ class Log:
         segment = self._segments[max(at, 0)]
         return self._segments[at + 1] if position >= segment.end and at + 1 < len(self._segments) else segment
 
-    def _step_over(self, segment: Segment, position: int) -> int:
-        """Where to read on after a header at `position` that is damaged or promises more than the segment has."""
-        found = segment.find_header(position + 1)
-        self._report_damage(segment, position, found - position)
-        return found
-
-    def _report_damage(self, segment: Segment, position: int, length: int) -> None:
+    def _report_damage(self, position: int, end: int) -> None:
         self.damage.add()
-        _log.error("skipped a damaged journal record", file=str(segment.path), offset=position - segment.base, bytes=length)
+        _log.error("skipped what is damaged in the journal", log=str(self._directory), position=position, bytes=end - position)
 
     def _cut_torn_tail(self, segment: Segment) -> None:
         """Remove what a crash left of the last write: everything behind the last intact record."""
@@ -191,10 +235,13 @@ class Reader:
         self.log = log
         self._cursor = Cursor(path)
         stored = self._cursor.position
+        if stored is not None and stored < log.start:
+            _log.warning("what this reader had not read is gone", reader=path.name, bytes=log.start - stored)
         # Behind the end: a power failure took records that had been delivered. New ones will have their positions.
         self.position = log.start if stored is None else min(max(stored, log.start), log.end)
         if self.position != stored:
-            self._cursor.store(self.position)
+            for _ in range(2):  # in both slots: a position beyond the end must not come back when the other one is torn
+                self._cursor.store(self.position)
         log.holders.append(self._hold)
 
     def advance(self, position: int) -> None:

@@ -22,13 +22,13 @@ class Header(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as it was read: `body` is a view of the read buffer, `end` the position behind the record."""
+    """A record: `body` as it was appended or a view of the read buffer, `end` the position behind the record."""
 
     position: int
     end: int
     items: int
     time_ns: int
-    body: memoryview
+    body: bytes | memoryview
 
 
 def encode_header(body: bytes, items: int, time_ns: int) -> bytes:

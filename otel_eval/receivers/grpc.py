@@ -65,7 +65,8 @@ class GrpcReceiver:
             await server.stop(grace_s)
 
     def _export(self, kind: Kind) -> _Handler:
-        complete = answer.response(kind, PartialSuccess()).SerializeToString()
+        complete = PartialSuccess()
+        complete_response = bytes(answer.response(kind, complete).SerializeToString())
 
         async def export(body: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             try:
@@ -74,9 +75,9 @@ class GrpcReceiver:
                 await self._refuse(context, answer.status_of(error))
                 raise
             self._requests[answer.OK].add()
-            if outcome.rejected:
-                return bytes(answer.response(kind, outcome).SerializeToString())
-            return bytes(complete)
+            if outcome == complete:
+                return complete_response
+            return bytes(answer.response(kind, outcome).SerializeToString())
 
         return export
 

@@ -8,6 +8,7 @@ client that the exporter needs.
 
 import asyncio
 import zlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -27,6 +28,8 @@ _KEY = "receivers.otlp.protocols.http"
 _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 _PATHS = {f"/v1/{kind}": kind for kind in Kind}
+_Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_Refuse = Callable[[web.BaseRequest, int, int, str], web.Response]
 _HTTP_STATUS = {
     answer.INVALID_ARGUMENT: 400,
     answer.UNAUTHENTICATED: 401,
@@ -36,6 +39,7 @@ _HTTP_STATUS = {
 _BODY_TIMEOUT_S = 60.0
 _INFLATE_IN_THREAD_FROM = 1 << 17
 _MAX_GZIP_MEMBERS = 1000
+_GZIP_PIECE_BYTES = 1 << 16
 
 
 class HttpReceiver:
@@ -54,7 +58,7 @@ class HttpReceiver:
         config = self._config
         warn_if_open(config.endpoint, config.tls, config.auth, _KEY)
         context = ssl_context(config.tls, _KEY) if config.tls else None
-        server = web.Server(self._handle, access_log=None, auto_decompress=False)
+        server = _Server(self._handle, self._refuse)
         self._runner = web.ServerRunner(server, shutdown_timeout=5.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, config.endpoint.host, config.endpoint.port, ssl_context=context)
@@ -71,6 +75,12 @@ class HttpReceiver:
             await runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._respond(request)
+        except Exception as error:  # noqa: BLE001 - every failure must become a status that says whether to retry
+            return self._fail(request, error)
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         kind = _PATHS.get(request.path)
         if kind is None:
             return self._refuse(request, 404, answer.UNIMPLEMENTED, f"not an OTLP path; known are {', '.join(_PATHS)}")
@@ -91,24 +101,12 @@ class HttpReceiver:
         return await self._export(request, kind, gzipped=encoding == "gzip")
 
     async def _export(self, request: web.BaseRequest, kind: Kind, *, gzipped: bool) -> web.Response:
-        try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
-                body = await self._read(request)
-            if gzipped:
-                body = await _inflate(body, self._limit)
-            if request.content_type == _JSON:
-                body = await asyncio.to_thread(otlp_json.to_protobuf, kind, body)
-            outcome = await self._accept(kind, body, "http")
-        except TimeoutError:
-            return self._refuse(request, 408, answer.UNAVAILABLE, f"the body did not arrive within {_BODY_TIMEOUT_S:g} s")
-        except ConnectionError:
-            raise  # the sender is gone; nobody is there to be answered
-        except Exception as error:  # noqa: BLE001 - every failure must become a status that says whether to retry
-            status = answer.status_of(error)
-            refusal = self._answer(request, status, _HTTP_STATUS[status.code], status.code)
-            if isinstance(error, RetryableError) and error.retry_after_s is not None:
-                refusal.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-            return refusal
+        body = await self._read(request)
+        if gzipped:
+            body = await _inflate(body, self._limit)
+        if request.content_type == _JSON:
+            body = await asyncio.to_thread(otlp_json.to_protobuf, kind, body)
+        outcome = await self._accept(kind, body, "http")
         return self._answer(request, answer.response(kind, outcome), 200, answer.OK)
 
     async def _read(self, request: web.BaseRequest) -> bytes:
@@ -116,15 +114,31 @@ class HttpReceiver:
             raise self._too_large()
         chunks = []
         size = 0
-        async for chunk in request.content.iter_any():
-            size += len(chunk)
-            if size > self._limit:
-                raise self._too_large()
-            chunks.append(chunk)
+        try:
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                if request.headers.get("Expect", "").lower() == "100-continue":
+                    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                    request.writer.output_size = 0  # what follows is still the first response
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > self._limit:
+                        raise self._too_large()
+                    chunks.append(chunk)
+        except TimeoutError:
+            raise RetryableError(f"the body did not arrive within {_BODY_TIMEOUT_S:g} s") from None
+        except OSError:
+            raise RetryableError("the connection broke while the body was read") from None
         return b"".join(chunks)
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"the body is larger than {self._limit >> 20} MiB")
+
+    def _fail(self, request: web.BaseRequest, error: Exception) -> web.Response:
+        status = answer.status_of(error)
+        refusal = self._answer(request, status, _HTTP_STATUS[status.code], status.code)
+        if isinstance(error, RetryableError) and error.retry_after_s is not None:
+            refusal.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        return refusal
 
     def _refuse(self, request: web.BaseRequest, http_status: int, code: int, message: str) -> web.Response:
         return self._answer(request, Status(code=code, message=message), http_status, code)
@@ -134,9 +148,33 @@ class HttpReceiver:
         self._metrics.counter("receiver_requests", transport="http", outcome=answer.OUTCOMES.get(code, "other")).add()
         if request.content_type == _PROTOBUF:
             return web.Response(body=message.SerializeToString(), status=http_status, content_type=_PROTOBUF)
-        if isinstance(message, Status):
-            message = Status(code=message.code, message=message.message)  # as JSON, details would need a type registry
-        return web.Response(text=MessageToJson(message, indent=None), status=http_status, content_type=_JSON)
+        return web.Response(body=MessageToJson(message, indent=None).encode(), status=http_status, content_type=_JSON)
+
+
+class _Server(web.Server):
+    """aiohttp's server, with connections that answer errors as OTLP wants it."""
+
+    def __init__(self, handle: _Handle, refuse: _Refuse) -> None:
+        super().__init__(handle)
+        self._refuse = refuse
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._refuse, loop=asyncio.get_running_loop(), access_log=None, auto_decompress=False)
+
+
+class _Connection(web.RequestHandler):
+    def __init__(self, server: web.Server, refuse: _Refuse, **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self._refuse = refuse
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP; aiohttp would log it with a traceback, and with the headers that the sender wrote."""
+        reason = (message or "not an HTTP request").split(":")[0]  # behind the colon it quotes the sender
+        refusal = self._refuse(request, status, answer.INVALID_ARGUMENT, reason)
+        refusal.force_close()
+        return refusal
 
 
 async def _inflate(body: bytes, limit: int) -> bytes:
@@ -147,21 +185,27 @@ async def _inflate(body: bytes, limit: int) -> bytes:
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
+    """The same; goes in pieces, since zlib copies all that stands behind the end of a member."""
     parts: list[bytes] = []
     room = limit
-    for _ in range(_MAX_GZIP_MEMBERS):
-        member = zlib.decompressobj(wbits=31)
-        try:
-            part = member.decompress(body, room + 1)
-        except zlib.error:
-            raise PermanentError("the body is not gzip, although Content-Encoding says so") from None
-        room -= len(part)
-        if room < 0:
-            raise TooLargeError(f"the body is larger than {limit >> 20} MiB when it is unpacked")
-        if not member.eof:
-            raise PermanentError("the gzip body is cut short")
-        parts.append(part)
-        body = member.unused_data
-        if not body:
-            return b"".join(parts) if len(parts) > 1 else part
-    raise PermanentError(f"the gzip body has more than {_MAX_GZIP_MEMBERS} members")
+    members = 1
+    member = zlib.decompressobj(wbits=31)
+    for start in range(0, len(body), _GZIP_PIECE_BYTES):
+        piece = body[start : start + _GZIP_PIECE_BYTES]
+        while piece:
+            if member.eof:
+                members += 1
+                member = zlib.decompressobj(wbits=31)
+            if members > _MAX_GZIP_MEMBERS:
+                raise PermanentError(f"the gzip body has more than {_MAX_GZIP_MEMBERS} members")
+            try:
+                parts.append(member.decompress(piece, room + 1))
+            except zlib.error:
+                raise PermanentError("the body is not gzip, although Content-Encoding says so") from None
+            room -= len(parts[-1])
+            if room < 0:
+                raise TooLargeError(f"the body is larger than {limit >> 20} MiB when it is unpacked")
+            piece = member.unused_data
+    if not member.eof:
+        raise PermanentError("the gzip body is cut short")
+    return b"".join(parts)

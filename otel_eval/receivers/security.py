@@ -16,46 +16,59 @@ _BEARER = b"bearer "
 
 
 class BearerTokens:
-    """The tokens that are accepted; a token file is read again when it changes, so tokens can be rotated."""
+    """The tokens that are accepted; a token file is read again when it changes, so tokens can be rotated.
+
+    While the file is missing or holds no token, the old ones count: a sender that is turned away drops its data.
+    """
 
     def __init__(self, config: BearerAuth, key: str) -> None:
         self._file = config.filename
         self._key = key
-        self._read_at: tuple[int, int] | None = None
+        self._read_at: tuple[int, ...] = ()
+        self._problem: str | None = None
         self._tokens = [config.token.reveal().strip().encode()] if config.token else []
         if self._file is not None:
             self._read(self._file)
-            if not self._tokens:
-                raise ConfigError(f"{key}.auth.filename: {self._file} holds no token")
 
     def allows(self, authorization: bytes) -> bool:
         """Whether the value of an Authorization header shows one of the tokens; takes the same time for each mistake."""
         if self._file is not None:
-            try:
-                self._read(self._file)
-            except ConfigError as error:
-                _log.error("keeping the old tokens", reason=str(error))
+            self._follow(self._file)
         if authorization[: len(_BEARER)].lower() != _BEARER:
             return False
         shown = authorization[len(_BEARER) :].strip()
         return any([hmac.compare_digest(shown, token) for token in self._tokens])
 
+    def _follow(self, file: Path) -> None:
+        """Take over a changed file; says once what is wrong with it."""
+        problem = None
+        try:
+            self._read(file)
+        except ConfigError as error:
+            problem = str(error)
+            if problem != self._problem:
+                _log.error("keeping the old tokens", reason=problem)
+        self._problem = problem
+
     def _read(self, file: Path) -> None:
         try:
             stat = file.stat()
-            if self._read_at == (stat.st_mtime_ns, stat.st_ino):
+            read_at = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if self._read_at == read_at:
                 return
             tokens = [line.strip() for line in file.read_bytes().splitlines() if line.strip()]
         except OSError as error:
             raise ConfigError(f"{self._key}.auth.filename: {file} cannot be read: {error.strerror}") from None
-        self._tokens, self._read_at = tokens, (stat.st_mtime_ns, stat.st_ino)
+        if not tokens:
+            raise ConfigError(f"{self._key}.auth.filename: {file} holds no token")
+        self._tokens, self._read_at = tokens, read_at
 
 
 def ssl_context(tls: ServerTls, key: str) -> ssl.SSLContext:
     """The context of an HTTPS server; raises ConfigError for files that do not serve."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        context.load_cert_chain(tls.cert_file, tls.key_file, password="")  # without one OpenSSL asks on the terminal
         if tls.client_ca_file:
             context.load_verify_locations(tls.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED

@@ -11,9 +11,19 @@ from otel_eval.wire.lens import REQUESTS, count_items
 from otel_eval.wire.schema import lens_classes, merging_class
 
 MAX_ITEMS = 1 << 20
-"""More items than this in one request are refused: 64 MiB of real spans hold far fewer."""
+"""More items than this in one request are refused, or as many fields around them: 64 MiB of real spans hold far fewer."""
 
-_SCAN_FROM_BYTES = 4 << 20
+_SCAN_FROM_BYTES = 2 * MAX_ITEMS
+"""Fewer bytes cannot hold so many fields."""
+
+# The numbers of the fields on the way from a request to its items.
+_ITEM_PATHS = {
+    Kind.TRACES: ({1}, {2}, {2}),
+    Kind.LOGS: ({1}, {2}, {2}),
+    Kind.METRICS: ({1}, {2}, {2}, {5, 7, 9, 10, 11}, {1}),
+}
+_FIXED_BYTES = {1: 8, 5: 4}
+"""The length of a value by its wire type."""
 
 _CHECKS = {kind: merging_class(request) for kind, request in REQUESTS.items()}
 
@@ -44,14 +54,14 @@ def inspect(kind: Kind, body: bytes) -> Inspection:
     """Check that `body` is an OTLP request of this kind and count its items.
 
     Items are spans, log records, or data points. Raises PermanentError when it does not parse and TooLargeError when
-    it holds more than MAX_ITEMS items.
+    it holds more than MAX_ITEMS items, or as many fields around them.
     """
     try:
         _CHECKS[kind].FromString(body)
     except DecodeError:
         raise PermanentError(f"not an OTLP {kind} request: the protobuf is malformed or nested deeper than 100 levels") from None
     if len(body) > _SCAN_FROM_BYTES:
-        _refuse_too_many(body)
+        _refuse_too_many(kind, body)
     count = count_items(kind, body)
     if count > MAX_ITEMS:
         raise _too_many()
@@ -77,35 +87,47 @@ def _too_many() -> TooLargeError:
     return TooLargeError(f"more than {MAX_ITEMS} items in one request")
 
 
-def _refuse_too_many(body: bytes) -> None:
-    """Raise TooLargeError for too many groups or items, before a lens makes an array of them.
+def _refuse_too_many(kind: Kind, body: bytes) -> None:
+    """Raise TooLargeError for too many fields on the levels down to the items, before a lens makes an array of them.
 
-    Walks the three outer levels by their lengths; the body is known to parse.
+    The body is known to parse. What an unknown group holds counts too, since each of its fields takes a step.
     """
-    count = 0
+    path = _ITEM_PATHS[kind]
+    fields = 0
+    open_groups = 0
     levels = [(0, len(body))]  # (position, end) of the levels being walked, the innermost last
     while levels:
         position, end = levels.pop()
         while position < end:
+            fields += 1
+            if fields > MAX_ITEMS:
+                raise _too_many()
             key, position = _varint(body, position)
             wire_type = key & 7
-            if wire_type != 2:
-                position = _skip(body, position, wire_type, key)
-                continue
-            length, position = _varint(body, position)
-            field = key >> 3
-            if field == (1 if not levels else 2) and len(levels) < 2:
-                levels.append((position + length, end))
-                end = position + length
-            else:
-                position += length
-            count += 1
-            if count > MAX_ITEMS:
-                raise _too_many()
+            if wire_type == 2:
+                length, position = _varint(body, position)
+                depth = len(levels)
+                if depth + 1 < len(path) and key >> 3 in path[depth] and not open_groups:
+                    levels.append((position + length, end))
+                    end = position + length
+                else:
+                    position += length
+            elif wire_type == 0:
+                position = _varint(body, position)[1]
+            elif wire_type in _FIXED_BYTES:
+                position += _FIXED_BYTES[wire_type]
+            else:  # a group begins (3) or ends (4)
+                open_groups += 1 if wire_type == 3 else -1
 
 
 def _varint(body: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
+    """The varint at this position, and the position behind it."""
+    value = body[position]
+    position += 1
+    if value < 0x80:
+        return value, position
+    value &= 0x7F
+    shift = 7
     while True:
         byte = body[position]
         position += 1
@@ -113,22 +135,3 @@ def _varint(body: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
-
-
-def _skip(body: bytes, position: int, wire_type: int, key: int) -> int:
-    """Behind the value of an undeclared field that is not length-delimited."""
-    if wire_type == 0:
-        return _varint(body, position)[1]
-    if wire_type == 1:
-        return position + 8
-    if wire_type == 5:
-        return position + 4
-    while True:  # a group: its fields up to the end marker of the same number
-        inner, position = _varint(body, position)
-        if inner == (key | 7) - 3:
-            return position
-        if inner & 7 == 2:
-            length, position = _varint(body, position)
-            position += length
-        else:
-            position = _skip(body, position, inner & 7, inner)

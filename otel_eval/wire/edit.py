@@ -1,6 +1,9 @@
 """Changes to request bodies as bytes; see the package docstring for what they guarantee."""
 
+import itertools
+import re
 from collections.abc import Collection, Iterable, Mapping
+from operator import attrgetter
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -15,8 +18,13 @@ _RESOURCE = b"\x0a"  # field 1 of a request
 _SCOPE = b"\x12"  # field 2 of a resource group
 _ITEM = b"\x12"  # field 2 of a scope group
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _ENVELOPE_BYTES = 2 * (1 + 5)
 """The most that the tags and lengths of one resource and one scope group take."""
+
+_MAX_GROWTH = 4
+"""How many times the size of a request its parts may have together."""
 
 
 def join(bodies: Iterable[bytes | memoryview]) -> bytes:
@@ -28,25 +36,43 @@ def split(body: bytes, max_bytes: int) -> list[bytes]:
     """Requests of at most `max_bytes` each that together hold every item of `body`, in order.
 
     Cuts only between items; an item that is over the limit with its resource and scope stands in a request alone.
-    Groups without items are left out.
+    Groups without items are left out. When the parts would repeat so much of a large resource or scope that they
+    grow to more than four times the body, it is not cut at all.
     """
     parts: list[bytes] = []
-    groups: list[lens.Group] = []
+    part: list[lens.Group] = []
     size = 0
+    room = _MAX_GROWTH * len(body)
     for group in lens.groups(body):
-        around = len(group.resource) + len(group.scope) + _ENVELOPE_BYTES
-        items: list[bytes] = []
+        opened = False  # whether the part that is being filled has this group
         for item in group.items:
             cost = 1 + _varint_bytes(len(item)) + len(item)
-            if size and size + (0 if items else around) + cost > max_bytes:
-                parts.append(assemble([*groups, group._replace(items=items)]))
-                groups, items, size = [], [], 0
-            size += cost + (0 if items else around)
-            items.append(item)
-        groups.append(group._replace(items=items))
-    if size:
-        parts.append(assemble(groups))
+            more = cost if opened else cost + _around(group, part)
+            if part and size + more > max_bytes:
+                parts.append(assemble(part))
+                room -= len(parts[-1])
+                if room < 0:
+                    return [body]
+                part, size, opened = [], 0, False
+                more = cost + _around(group, part)
+            if not opened:
+                part.append(group._replace(items=[]))
+                opened = True
+            part[-1].items.append(item)
+            size += more
+    if part:
+        parts.append(assemble(part))
     return parts
+
+
+def _around(group: lens.Group, part: list[lens.Group]) -> int:
+    """The most bytes that the fields around the items of `group` add to a part."""
+    size = len(group.scope) + _ENVELOPE_BYTES
+    if not part:
+        size += len(group.request)
+    if not part or part[-1].resource != group.resource:
+        size += len(group.resource)
+    return size
 
 
 def drop(body: bytes, positions: Collection[int]) -> bytes:
@@ -61,31 +87,36 @@ def drop(body: bytes, positions: Collection[int]) -> bytes:
 
 
 def assemble(groups: Iterable[lens.Group]) -> bytes:
-    """The request that holds these groups; a group without items is left out."""
-    parts: list[bytes] = []
-    for resource, scope, items in groups:
-        if not items:
-            continue
-        fields = [scope]
-        for item in items:
-            fields += (_ITEM, _varint(len(item)), item)
-        parts.append(_field(_RESOURCE, resource + _field(_SCOPE, b"".join(fields))))
+    """The request that holds these groups; a group without items is left out, neighbours of one resource stay together."""
+    kept = [group for group in groups if group.items]
+    parts = [kept[0].request] if kept else []
+    for resource, scopes in itertools.groupby(kept, key=attrgetter("resource")):
+        fields = [resource]
+        for group in scopes:
+            scope = [group.scope]
+            for item in group.items:
+                scope += (_ITEM, _varint(len(item)), item)
+            fields.append(_field(_SCOPE, b"".join(scope)))
+        parts.append(_field(_RESOURCE, b"".join(fields)))
     return b"".join(parts)
 
 
 def append_attributes(span: bytes, attributes: Mapping[str, AttributeValue]) -> bytes:
-    """The encoded span with attributes added behind its own; for a key that it has already, readers may take either."""
+    """The encoded span with attributes added behind its own; for a key that it has already, readers may take either.
+
+    Characters that are not Unicode become U+FFFD; raises ValueError for integers of more than 64 bits.
+    """
     return span + Span(attributes=_key_values(attributes)).SerializeToString()
 
 
 def append_event(span: bytes, name: str, time_unix_nano: int, attributes: Mapping[str, AttributeValue]) -> bytes:
-    """The encoded span with one more span event."""
-    event = Span.Event(name=name, time_unix_nano=time_unix_nano, attributes=_key_values(attributes))
+    """The encoded span with one more span event; texts and numbers as for attributes."""
+    event = Span.Event(name=_text(name), time_unix_nano=time_unix_nano, attributes=_key_values(attributes))
     return span + Span(events=[event]).SerializeToString()
 
 
 def _key_values(attributes: Mapping[str, AttributeValue]) -> list[KeyValue]:
-    return [KeyValue(key=key, value=_any_value(value)) for key, value in attributes.items()]
+    return [KeyValue(key=_text(key), value=_any_value(value)) for key, value in attributes.items()]
 
 
 def _any_value(value: AttributeValue) -> AnyValue:
@@ -99,7 +130,11 @@ def _any_value(value: AttributeValue) -> AnyValue:
         case bytes():
             return AnyValue(bytes_value=value)
         case _:
-            return AnyValue(string_value=value)
+            return AnyValue(string_value=_text(value))
+
+
+def _text(value: str) -> str:
+    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def _field(tag: bytes, value: bytes) -> bytes:

@@ -132,8 +132,12 @@ class LogRecord(Protocol):
 
 
 class Group(NamedTuple):
-    """The items of one scope, with the encoded fields around them (`resource` and `scope` without their items)."""
+    """The items of one scope, with the encoded fields around them: each level without the one below it.
 
+    `request` holds the fields beside the resource groups: none are known yet, but a later OTLP may have some.
+    """
+
+    request: bytes
     resource: bytes
     scope: bytes
     items: list[bytes]
@@ -148,17 +152,20 @@ def count_items(kind: Kind, body: bytes) -> int:
 
 
 def _count_points(metric: bytes) -> int:
-    lens = cast(Any, _ITEMS["Metric"].FromString(metric))
+    lens = cast(Any, _parse("Metric", metric))
     return sum(len(points.data_points) for _, points in lens.ListFields())
 
 
 def groups(body: bytes) -> Iterator[Group]:
     """The items of a request, by scope, each item as the bytes that were sent."""
-    for resource in _request(body).resources:
+    request = _request(body)
+    resources = list(request.resources)
+    request_fields = _fields_besides(request, "resources")
+    for resource in resources:
         scopes = [(list(scope.items), _fields_besides(scope, "items")) for scope in resource.scopes]
         resource_fields = _fields_besides(resource, "scopes")
         for scope_items, scope_fields in scopes:
-            yield Group(resource_fields, scope_fields, scope_items)
+            yield Group(request_fields, resource_fields, scope_fields, scope_items)
 
 
 def items(body: bytes) -> Iterator[bytes]:

@@ -18,6 +18,14 @@ _SCALARS: Mapping[str, Any] = {
     "fixed32": _Field.TYPE_FIXED32,
     "fixed64": _Field.TYPE_FIXED64,
 }
+_VARINTS = (
+    _Field.TYPE_INT32,
+    _Field.TYPE_INT64,
+    _Field.TYPE_UINT32,
+    _Field.TYPE_UINT64,
+    _Field.TYPE_SINT32,
+    _Field.TYPE_SINT64,
+)
 
 
 def lens_classes(name: str, messages: Mapping[str, Sequence[FieldSpec]]) -> dict[str, type[Message]]:
@@ -59,8 +67,9 @@ def _declare_map_entry(message: Any, field_name: str) -> str:
 def merging_class(message: type[Message]) -> type[Message]:
     """A class that checks the wire form of `message` in constant memory.
 
-    It is the same schema with three changes: repeated messages are singular (protobuf merges the occurrences of a
-    singular message, so a million of them become one), oneofs are plain fields, and strings are bytes.
+    It is the same schema with four changes: repeated messages and texts are singular (protobuf merges or replaces the
+    occurrences of a singular field, so a million of them become one), repeated integers are booleans (the same bytes
+    on the wire, one byte in memory), oneofs are plain fields, and strings are bytes.
     """
     pool = descriptor_pool.DescriptorPool()
     _add_merging_file(pool, message.DESCRIPTOR.file, set())
@@ -89,12 +98,14 @@ def _merge_fields(message: descriptor_pb2.DescriptorProto) -> None:
         field.ClearField("proto3_optional")
         field.ClearField("json_name")
         field.ClearField("options")
-        if field.type == _Field.TYPE_MESSAGE:
-            field.label = _Field.LABEL_OPTIONAL
-        elif field.type == _Field.TYPE_STRING:
+        if field.type == _Field.TYPE_STRING:
             field.type = _Field.TYPE_BYTES
         elif field.type == _Field.TYPE_ENUM:  # proto3 enums are open: any number is valid
             field.type = _Field.TYPE_INT32
             field.ClearField("type_name")
+        if field.type in (_Field.TYPE_MESSAGE, _Field.TYPE_BYTES):
+            field.label = _Field.LABEL_OPTIONAL
+        elif field.label == _Field.LABEL_REPEATED and field.type in _VARINTS:
+            field.type = _Field.TYPE_BOOL
     for nested in message.nested_type:
         _merge_fields(nested)
