@@ -1,11 +1,13 @@
 """Hypothesis strategies for OTLP: messages of the generated classes, and bytes that are nearly such messages."""
 
+import math
 import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from otel_eval.records import Kind
@@ -21,6 +23,9 @@ _INTEGERS = {
     "uint32": (0, (1 << 32) - 1),
     "uint64": (0, (1 << 64) - 1),
 }
+PROPERTY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""No deadlines: the machines that run this are shared."""
+
 kinds = st.sampled_from(list(Kind))
 
 
@@ -68,8 +73,8 @@ def _scalar(field_type: int, name: str) -> st.SearchStrategy[Any]:
         Field.TYPE_STRING: st.text(max_size=6),
         Field.TYPE_BYTES: st.binary(max_size=6),
         Field.TYPE_BOOL: st.booleans(),
-        Field.TYPE_DOUBLE: st.floats(),
-        Field.TYPE_FLOAT: st.floats(width=32),
+        Field.TYPE_DOUBLE: st.floats(allow_nan=False) | st.just(math.nan),  # JSON has one NaN only
+        Field.TYPE_FLOAT: st.floats(width=32, allow_nan=False),
     }[field_type]
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import enum
+import functools
 import re
 import types
 import typing
@@ -62,10 +63,15 @@ def _exporter(doc: Document, name: str, settings: Any) -> Any:
 def exporter_class(name: str, place: str = "exporters") -> Any:
     """The class for an exporter id (`type` or `type/name`) by its entry point; raises ConfigError for an unknown type."""
     kind = name.partition("/")[0]
-    known = {entry.name: entry for entry in metadata.entry_points(group=_EXPORTERS)}
+    known = _exporter_types()
     if kind not in known:
         raise ConfigError(f"{place}: unknown exporter type {kind!r}{_suggest(kind, known)}")
     return known[kind].load()
+
+
+@functools.cache
+def _exporter_types() -> Mapping[str, metadata.EntryPoint]:
+    return {entry.name: entry for entry in metadata.entry_points(group=_EXPORTERS)}
 
 
 def effective(config: Config) -> dict[str, Any]:

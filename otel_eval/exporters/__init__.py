@@ -12,7 +12,9 @@ What an answer means
 - retryable (the OTLP lists): wait, with jitter and the backend's own hint, and send the same bytes again;
 - 401 and UNAUTHENTICATED: the same, although OTLP lists them as final. They say nothing about the data, only that our
   credentials are wrong, and dropping all traffic until somebody mends them would be loss;
-- too large: the parts of the request one by one, down to single items;
+- too large: the parts of the request one by one, down to single items, but not where most of it is its resource: each
+  part would repeat that;
+- success with a response that cannot be read: a success;
 - any other refusal: a batch is halved until the guilty request stands alone; that one goes to the dead-letter store.
 """
 

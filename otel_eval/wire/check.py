@@ -1,14 +1,15 @@
 """Whether a body is an OTLP request at all, how much is in it, and which of its items cannot be passed on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from otel_eval.errors import PermanentError, TooLargeError
 from otel_eval.records import Kind
-from otel_eval.wire.lens import REQUESTS, count_items
-from otel_eval.wire.schema import lens_classes, merging_class
+from otel_eval.wire.lens import REQUESTS
+from otel_eval.wire.schema import merging_class
 
 MAX_ITEMS = 1 << 20
 """More items than this in one request are refused, or as many fields around them: 64 MiB of real spans hold far fewer."""
@@ -16,30 +17,28 @@ MAX_ITEMS = 1 << 20
 _SCAN_FROM_BYTES = 2 * MAX_ITEMS
 """Fewer bytes cannot hold so many fields."""
 
-# The numbers of the fields on the way from a request to its items.
+# The fields on the way from a request to its items, by number and by name.
 _ITEM_PATHS = {
     Kind.TRACES: ({1}, {2}, {2}),
     Kind.LOGS: ({1}, {2}, {2}),
     Kind.METRICS: ({1}, {2}, {2}, {5, 7, 9, 10, 11}, {1}),
 }
+_ITEM_PATH_NAMES = {
+    Kind.TRACES: ("resource_spans", "scope_spans", "spans"),
+    Kind.LOGS: ("resource_logs", "scope_logs", "log_records"),
+    Kind.METRICS: ("resource_metrics", "scope_metrics", "metrics", "data_points"),
+}
 _FIXED_BYTES = {1: 8, 5: 4}
 """The length of a value by its wire type."""
 
-_CHECKS = {kind: merging_class(request) for kind, request in REQUESTS.items()}
+_METRIC_DATA = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+_TRACE_ID_BYTES, _SPAN_ID_BYTES = (16, 0), (8, 0)
 
-_IDS = {
-    kind: lens_classes(
-        f"otel_eval.lens.ids.{kind}",
-        {
-            "Request": [("resources", 1, ["Resource"])],
-            "Resource": [("scopes", 2, ["Scope"])],
-            "Scope": [("items", 2, ["Item"])],
-            "Item": [("trace_id", trace_id, "bytes"), ("span_id", span_id, "bytes"), ("parent_span_id", parent, "bytes")],
-        },
-    )["Request"]
-    # A log record has no parent: 1000 is a number that OTLP does not use.
-    for kind, (trace_id, span_id, parent) in {Kind.TRACES: (1, 2, 4), Kind.LOGS: (9, 10, 1000)}.items()
-}
+_SMALL = {kind: merging_class(request, _ITEM_PATH_NAMES[kind]) for kind, request in REQUESTS.items()}
+"""Checks a request and gives its items one by one, all that is below them merged."""
+
+_LARGE = {kind: merging_class(request) for kind, request in REQUESTS.items()}
+"""Checks a request of any size in constant memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +55,40 @@ def inspect(kind: Kind, body: bytes) -> Inspection:
     Items are spans, log records, or data points. Raises PermanentError when it does not parse and TooLargeError when
     it holds more than MAX_ITEMS items, or as many fields around them.
     """
+    if len(body) > _SCAN_FROM_BYTES:
+        _parse(_LARGE, kind, body)
+        _refuse_too_many(kind, body)
+    request = _parse(_SMALL, kind, body)
+    if kind is Kind.METRICS:
+        return Inspection(_count_points(request))
+    return _inspect_ids(kind, request)
+
+
+def _inspect_ids(kind: Kind, request: Any) -> Inspection:
+    """Find items whose ids are neither empty nor 16 and 8 bytes: a Collector downstream refuses all that comes with them."""
+    resources, scopes, items = _ITEM_PATH_NAMES[kind]
+    wrong = []
+    position = 0
+    for resource in getattr(request, resources):
+        for scope in getattr(resource, scopes):
+            for position, item in enumerate(getattr(scope, items), position + 1):  # noqa: B020 - goes on counting
+                if len(item.trace_id) not in _TRACE_ID_BYTES or len(item.span_id) not in _SPAN_ID_BYTES:
+                    wrong.append(position - 1)
+                elif kind is Kind.TRACES and len(item.parent_span_id) not in _SPAN_ID_BYTES:
+                    wrong.append(position - 1)
+    return Inspection(position, frozenset(wrong))
+
+
+def _count_points(request: Any) -> int:
+    metrics = (metric for resource in request.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics)
+    return sum(len(getattr(metric, data).data_points) for metric in metrics for data in _METRIC_DATA if metric.HasField(data))
+
+
+def _parse(classes: Mapping[Kind, type[Message]], kind: Kind, body: bytes) -> Any:
     try:
-        _CHECKS[kind].FromString(body)
+        return classes[kind].FromString(body)
     except DecodeError:
         raise PermanentError(f"not an OTLP {kind} request: the protobuf is malformed or nested deeper than 100 levels") from None
-    if len(body) > _SCAN_FROM_BYTES:
-        _refuse_too_many(kind, body)
-    count = count_items(kind, body)
-    if count > MAX_ITEMS:
-        raise _too_many()
-    return Inspection(count, _wrong_id_lengths(kind, body) if count and kind in _IDS else frozenset())
-
-
-def _wrong_id_lengths(kind: Kind, body: bytes) -> frozenset[int]:
-    """Positions of items whose ids are neither empty nor 16 and 8 bytes: a Collector downstream refuses the whole request."""
-    request = cast(Any, _IDS[kind].FromString(body))
-    wrong = []
-    position = -1
-    for resource in request.resources:
-        for scope in resource.scopes:
-            for item in scope.items:
-                position += 1
-                trace_id, span_id, parent = len(item.trace_id), len(item.span_id), len(item.parent_span_id)
-                if trace_id not in (16, 0) or span_id not in (8, 0) or parent not in (8, 0):
-                    wrong.append(position)
-    return frozenset(wrong)
 
 
 def _too_many() -> TooLargeError:

@@ -1,6 +1,6 @@
 """Building protobuf message classes at import, from tables in code or from the OTLP definitions themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -64,34 +64,34 @@ def _declare_map_entry(message: Any, field_name: str) -> str:
     return name
 
 
-def merging_class(message: type[Message]) -> type[Message]:
-    """A class that checks the wire form of `message` in constant memory.
+def merging_class(message: type[Message], kept: Collection[str] = ()) -> type[Message]:
+    """A class that checks the wire form of `message` in constant memory, but for the repeated fields named in `kept`.
 
     It is the same schema with four changes: repeated messages and texts are singular (protobuf merges or replaces the
     occurrences of a singular field, so a million of them become one), repeated integers are booleans (the same bytes
     on the wire, one byte in memory), oneofs are plain fields, and strings are bytes.
     """
     pool = descriptor_pool.DescriptorPool()
-    _add_merging_file(pool, message.DESCRIPTOR.file, set())
+    _add_merging_file(pool, message.DESCRIPTOR.file, kept, set())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(message.DESCRIPTOR.full_name))
 
 
-def _add_merging_file(pool: descriptor_pool.DescriptorPool, descriptor: Any, done: set[str]) -> None:
+def _add_merging_file(pool: descriptor_pool.DescriptorPool, descriptor: Any, kept: Collection[str], done: set[str]) -> None:
     if descriptor.name in done:
         return
     done.add(descriptor.name)
     for dependency in descriptor.dependencies:
-        _add_merging_file(pool, dependency, done)
+        _add_merging_file(pool, dependency, kept, done)
     file = descriptor_pb2.FileDescriptorProto()
     descriptor.CopyToProto(file)
     file.syntax = "proto2"
     file.ClearField("options")
     for message in file.message_type:
-        _merge_fields(message)
+        _merge_fields(message, kept)
     pool.AddSerializedFile(file.SerializeToString())
 
 
-def _merge_fields(message: descriptor_pb2.DescriptorProto) -> None:
+def _merge_fields(message: descriptor_pb2.DescriptorProto, kept: Collection[str]) -> None:
     message.ClearField("oneof_decl")
     for field in message.field:
         field.ClearField("oneof_index")
@@ -103,9 +103,11 @@ def _merge_fields(message: descriptor_pb2.DescriptorProto) -> None:
         elif field.type == _Field.TYPE_ENUM:  # proto3 enums are open: any number is valid
             field.type = _Field.TYPE_INT32
             field.ClearField("type_name")
+        if field.name in kept:
+            continue
         if field.type in (_Field.TYPE_MESSAGE, _Field.TYPE_BYTES):
             field.label = _Field.LABEL_OPTIONAL
         elif field.label == _Field.LABEL_REPEATED and field.type in _VARINTS:
             field.type = _Field.TYPE_BOOL
     for nested in message.nested_type:
-        _merge_fields(nested)
+        _merge_fields(nested, kept)

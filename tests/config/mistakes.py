@@ -45,8 +45,8 @@ MISTAKES = [
     Mistake("recursive", "journal: &a {sync: *a}", ("c.yaml: nested too deeply",)),
     Mistake("merges_itself", "journal: &a\n  <<: *a\n", ("c.yaml: nested too deeply",)),
     Mistake("merge_of_a_text", "journal: {<<: always}", ("c.yaml:1: not valid YAML", "merging")),
-    Mistake("deep_lists", "journal: " + "[" * 20_000, ("c.yaml: nested too deeply",)),
-    Mistake("deep_mappings", "{a: " * 20_000, ("c.yaml: nested too deeply",)),
+    Mistake("deep_lists", "journal: " + "[" * 2_000, ("c.yaml: nested too deeply",)),
+    Mistake("deep_mappings", "{a: " * 2_000, ("c.yaml: nested too deeply",)),
     # keys
     Mistake("unknown_section", "jurnal: {}", ("c.yaml:1: jurnal: unknown key; did you mean journal?", "allowed: exporters,")),
     Mistake("unknown_key", "journal:\n  synk: always\n", ("c.yaml:2: journal.synk: unknown key; did you mean sync?",)),

@@ -180,12 +180,8 @@ def test_exporter_ids_are_a_type_and_a_name(read: Read, name: str) -> None:
 
 def test_the_shown_configuration_is_one_that_says_the_same(read: Read) -> None:
     for path, values in FIELDS.items():
-        for value in values:
-            if value is None and path != "telemetry.metrics":
-                continue
-            raw = with_value(path, value)
-            config = read(yaml.safe_dump(raw))
-            again = read(yaml.safe_dump(effective(config), sort_keys=False))
-            assert shown(again) == shown(config)
-            if "token" not in path and "headers" not in path:
-                assert again == config, path
+        config = read(yaml.safe_dump(with_value(path, values[1])))
+        again = read(yaml.safe_dump(effective(config), sort_keys=False))
+        assert shown(again) == shown(config)
+        if "token" not in path and "headers" not in path:
+            assert again == config, path

@@ -166,6 +166,7 @@ async def test_letters_count_against_the_disk_budget(
     await until(lambda: service.journal.budget.used >= before + size + 800)
     (letter,) = store(tmp_path).letters()
     assert service.journal.budget.used == before + size + letter.size
+    assert b"otel_eval_dead_letters 1.0" in service.metrics.prometheus()
     # Another process drops it; in between, the directory cannot be read for a while.
     directory = letter.path.parent
     directory.rename(tmp_path / "elsewhere")

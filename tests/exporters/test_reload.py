@@ -1,13 +1,19 @@
 """Another configuration while the hop runs: taken over as a whole or not at all, and no data is lost on the way."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+import structlog.testing
 
 from otel_eval.config import Loaded, load
 from otel_eval.errors import ConfigError
 from otel_eval.records import Kind
+from otel_eval.service import run
 from tests import hop, traffic
 from tests.conftest import StartHop
 from tests.exporters.backends import behind, journal, until
@@ -100,6 +106,31 @@ async def test_a_configuration_that_cannot_work_changes_nothing(
     await until(lambda: behind(service, "otlp") == 0)
     await service.reload(changed(tmp_path, {"otlp/other": otlp_to(sink.grpc_port)}))
     assert set(service.state()["exporters"]) == {"otlp/other"}
+
+
+async def test_a_defect_in_a_reload_does_not_end_the_hop(sink: Sink, tmp_path: Path) -> None:
+    loaded = load(str(hop.write_config(tmp_path, hop.settings(tmp_path, {"otlp": otlp_to(sink.grpc_port)}))))
+    asked = 0
+
+    def load_again() -> Loaded:
+        nonlocal asked
+        asked += 1
+        raise RuntimeError("a defect")
+
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(run(loaded, load_again))
+        await until(lambda: any("is running" in line["event"] for line in lines))
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: any("reload failed" in line["event"] for line in lines))
+        url = f"http://{loaded.config.receivers.otlp.protocols.http.endpoint}/v1/traces"  # type: ignore[union-attr]
+        headers = {"Content-Type": "application/x-protobuf"}
+        async with aiohttp.ClientSession() as session, session.post(url, data=BODY, headers=headers) as response:
+            assert response.status == 200
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await running
+    assert asked == 1
+    assert sink.received[Kind.TRACES] == [BODY]
 
 
 def _put(section: Any, taken: str) -> Any:

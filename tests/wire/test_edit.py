@@ -36,6 +36,7 @@ def same_but_request_fields(item: oracle.Item) -> tuple[bytes, bytes, bytes]:
     return item.resource, item.scope, item.raw
 
 
+@strategies.PROPERTY
 @given(strategies.kinds, st.data())
 def test_joining_keeps_each_item_with_its_resource_and_scope(kind: Kind, data: st.DataObject) -> None:
     bodies = data.draw(st.lists(sound_bodies(kind), max_size=4))
@@ -53,6 +54,7 @@ def test_joining_keeps_each_item_with_its_resource_and_scope(kind: Kind, data: s
         )
 
 
+@strategies.PROPERTY
 @given(strategies.kinds, st.integers(1, 400), st.data())
 def test_splitting_keeps_everything_within_the_limit(kind: Kind, limit: int, data: st.DataObject) -> None:
     body = data.draw(sound_bodies(kind))
@@ -104,6 +106,7 @@ def test_a_request_whose_parts_would_be_mostly_resource_is_not_cut() -> None:
     assert edit.split(body, 101_000) == edit.split(body, 1000) == [body]
 
 
+@strategies.PROPERTY
 @given(strategies.kinds, st.data())
 def test_dropping_leaves_the_others_as_they_were(kind: Kind, data: st.DataObject) -> None:
     body = data.draw(sound_bodies(kind))
@@ -114,6 +117,7 @@ def test_dropping_leaves_the_others_as_they_were(kind: Kind, data: st.DataObject
     assert oracle.parses(REQUESTS[kind], kept, utf8=False)
 
 
+@strategies.PROPERTY
 @given(strategies.kinds, st.data())
 def test_schema_urls_and_fields_newer_than_us_survive_as_messages(kind: Kind, data: st.DataObject) -> None:
     """The same as the generated classes see it: without empty groups, and each part merged with the others."""
@@ -145,6 +149,7 @@ def emptied(group: Any, field: str) -> bytes:
     return bytes(copy.SerializeToString())
 
 
+@strategies.PROPERTY
 @given(strategies.messages(Span, depth=2), ATTRIBUTES, st.integers(0, (1 << 64) - 1))
 def test_added_attributes_and_events_are_what_the_generated_class_would_add(
     span: Any, attributes: dict[str, edit.AttributeValue], time: int

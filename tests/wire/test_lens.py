@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ def assert_same_fields(seen: Any, message: Any, texts: tuple[str, ...], values: 
     assert_same_attributes(seen.attributes, message.attributes)
 
 
+@strategies.PROPERTY
 @given(strategies.messages(Span, depth=2))
 def test_a_span_has_the_fields_that_the_generated_class_has(message: Any) -> None:
     span = lens.span(message.SerializeToString())
@@ -52,6 +54,7 @@ def test_a_span_has_the_fields_that_the_generated_class_has(message: Any) -> Non
         assert_same_fields(link, expected, (), ("trace_id", "span_id"))
 
 
+@strategies.PROPERTY
 @given(strategies.messages(LogRecord, depth=2))
 def test_a_log_record_has_the_fields_that_the_generated_class_has(message: Any) -> None:
     record = lens.log_record(message.SerializeToString())
@@ -84,6 +87,7 @@ def test_an_attribute_with_fields_newer_than_us_is_not_seen_but_kept() -> None:
     assert list(lens.items(body)) == list(lens.items(edit.join(edit.split(body, 1)))) == [span]
 
 
+@strategies.PROPERTY
 @given(strategies.kinds, st.data())
 def test_groups_and_items_are_the_bytes_that_were_sent(kind: Kind, data: st.DataObject) -> None:
     body = data.draw(strategies.bodies(kind))
@@ -150,7 +154,7 @@ def test_every_item_of_an_accepted_body_can_be_read() -> None:
 
 
 @pytest.mark.parametrize("file", strategies.CAPTURES, ids=lambda file: file.stem)
-def test_captures_look_the_same_through_both(file: strategies.Path) -> None:
+def test_captures_look_the_same_through_both(file: Path) -> None:
     kind = strategies.capture_kind(file)
     body = file.read_bytes()
     for raw in lens.items(body):

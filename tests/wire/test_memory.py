@@ -8,19 +8,21 @@ import pytest
 from tests.wire import hostile
 
 BOUND_MIB = 512
-"""Beside the body of 64 MiB itself; measured are 230 for the binary encoding and 450 for JSON."""
+"""Beside the body of 64 MiB itself; measured are 270 for the binary encoding and 420 for JSON."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", ["binary", "json"])
-def test_hostile_bodies_take_a_bounded_amount_of_memory(group: str) -> None:
-    child = subprocess.run([sys.executable, "-m", "tests.wire.hostile", group], capture_output=True, text=True, check=False)
-    assert child.returncode == 0, child.stderr
-    lines = [line.split("\t") for line in child.stdout.splitlines()]
-    assert [name for name, _, _ in lines] == list(hostile.BINARY if group == "binary" else hostile.JSON)
-    assert max(int(growth) for _, _, growth in lines) < BOUND_MIB, child.stdout
-    assert any(outcome == "TooLargeError" for _, outcome, _ in lines)
-    assert any("items" in outcome for _, outcome, _ in lines)
+def test_hostile_bodies_take_a_bounded_amount_of_memory() -> None:
+    groups = {"binary": hostile.BINARY, "json": hostile.JSON}
+    command = [sys.executable, "-m", "tests.wire.hostile"]
+    children = [subprocess.Popen([*command, group], stdout=subprocess.PIPE, text=True) for group in groups]
+    for child, cases in zip(children, groups.values(), strict=True):
+        lines = [line.split("\t") for line in child.communicate()[0].splitlines()]
+        assert child.returncode == 0
+        assert [name for name, _, _ in lines] == list(cases)
+        assert max(int(growth) for _, _, growth in lines) < BOUND_MIB, lines
+        assert any(outcome == "TooLargeError" for _, outcome, _ in lines)
+        assert any("items" in outcome for _, outcome, _ in lines)
 
 
 def test_hostile_bodies_are_nearly_of_the_largest_size() -> None:
