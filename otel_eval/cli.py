@@ -90,7 +90,8 @@ def show_config(file: str | None, settings: tuple[str, ...]) -> None:
 
         from otel_eval.config import effective
 
-        click.echo(yaml.safe_dump(effective(loaded.config), sort_keys=False, allow_unicode=True), nl=False)
+        text = yaml.safe_dump(effective(loaded.config), sort_keys=False, allow_unicode=True)
+        click.echo(text.replace("$", "$$"), nl=False)  # as it is written in a file
 
 
 @main.group("dead-letter")

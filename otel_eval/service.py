@@ -21,6 +21,7 @@ from otel_eval.journal import Journal
 from otel_eval.operations import Page, health_page, metrics_page
 from otel_eval.receivers.grpc import GrpcReceiver
 from otel_eval.receivers.http import HttpReceiver
+from otel_eval.receivers.security import ssl_context
 from otel_eval.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -47,7 +48,7 @@ class Service:
         config = self._config
         exporters = build_exporters(config)
         self.metrics = Metrics()
-        self._dead_letters = DeadLetters(config.journal.directory)
+        self._dead_letters = DeadLetters(config.journal.directory, (config.journal.max_size_mib << 20) // 10)
         self.journal = Journal(config.journal.directory, config.journal.max_size_mib << 20, config.journal.sync)
         self._intake = Intake(self.journal, self.metrics)
         self._prepared = [RunningExporter(name, exporter, config.exporters[name]) for name, exporter in exporters.items()]
@@ -110,25 +111,31 @@ class Service:
         new = loaded.config
         if new.journal != self._config.journal:
             raise ConfigError("journal: cannot change while running; restart for that")
-        outdated = [name for name, running in self._exporters.items() if new.exporters.get(name) != running.config]
-        fresh = [
-            RunningExporter(name, exporter, new.exporters[name])
+        outdated = [
+            name
+            for name, running in self._exporters.items()
+            if new.exporters.get(name) != running.config or running.config.reads_files
+        ]
+        fresh = {
+            name: RunningExporter(name, exporter, new.exporters[name])
             for name, exporter in build_exporters(new).items()
             if name in outdated or name not in self._exporters
-        ]
+        }
         try:
-            for running in fresh:
+            for running in fresh.values():
                 await running.prepare()
             await self._reload_servers(self._config, new)
         except ConfigError:
-            for running in fresh:
+            for running in fresh.values():
                 await running.stop()
             raise
         logs.configure(new.telemetry.logs.level, new.telemetry.logs.format)
         self._config = new
         for name in outdated:
             await self._stop_exporter(name)
-        for running in fresh:
+            if name in fresh:  # at once: without a reader, what it has not sent may be deleted
+                self._start_exporter(fresh.pop(name))
+        for running in fresh.values():
             self._start_exporter(running)
         _log.info("the configuration was reloaded", config=loaded.source, exporters=", ".join(self._exporters))
 
@@ -187,6 +194,10 @@ class Service:
 
     async def _reload_servers(self, old: Config, new: Config) -> None:
         """Put the servers of the new configuration in place of the old ones, or the old ones back when that fails."""
+        for name in ("grpc", "http"):
+            server = getattr(new.receivers.otlp.protocols, name)
+            if server and server.tls:  # before anything stops: with the same unusable files the old one could not start either
+                ssl_context(server.tls, f"receivers.otlp.protocols.{name}")
         try:
             await self._replace_servers(old, new)
         except ConfigError:
@@ -222,6 +233,7 @@ class Service:
     def _show_journal(self) -> None:
         self.metrics.gauge("journal_size", lambda: self.journal.budget.used)
         self.metrics.gauge("exporter_queue_capacity", lambda: self.journal.budget.limit)
+        self._dead_letters.deleted = self.metrics.counter("dead_letters_deleted")
         self.metrics.gauge("dead_letters", lambda: self._dead_letters_seen[0])
         for kind, log in self.journal.logs.items():
             log.damage = self.metrics.counter("journal_damaged_records", kind=str(kind))
@@ -254,10 +266,10 @@ async def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
         while not stop.is_set():
             reloaded = asyncio.create_task(reload.wait())
             await asyncio.wait({stopped, reloaded}, return_when=asyncio.FIRST_COMPLETED)
-            if reload.is_set() and not stop.is_set():
-                await _reload(service, load_again)
-            reload.clear()
             reloaded.cancel()
+            if reload.is_set() and not stop.is_set():
+                reload.clear()  # first: a signal during the reload asks for another one
+                await _reload(service, load_again)
     finally:
         stopped.cancel()
         await service.stop()

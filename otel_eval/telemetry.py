@@ -48,6 +48,7 @@ METRICS: dict[str, Metric] = {
     "exporter_queue_capacity": Metric("gauge", "By", "The journal's disk budget."),
     "journal_size": Metric("gauge", "By", "Bytes on disk, journal and dead letters."),
     "journal_damaged_records": Metric("counter", "{records}", "Damaged records that were skipped, by kind."),
+    "dead_letters_deleted": Metric("counter", "{requests}", "The oldest dead letters, deleted because the store was full."),
     "dead_letters": Metric("gauge", "{requests}", "Requests in the dead-letter store."),
     "process_uptime": Metric("gauge", "s", "Time since the start."),
 }  # fmt: skip

@@ -1,233 +1,273 @@
-"""The command, as a user runs it: a process with arguments, output and an exit status."""
+"""The commands as a user types them: what they print, and the status that they end with."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from otel_eval import __version__
+from otel_eval.cli import main
+from otel_eval.config import load
 from otel_eval.exporters.dead_letters import DeadLetters
 from otel_eval.records import Kind
-from tests import traffic
-from tests.config.mistakes import MISTAKES, Mistake
-from tests.hop import free_port, otlp_to, settings, write_config
-from tests.sink import INVALID, Sink
+from tests import hop, traffic
+from tests.hop import otlp_to
+from tests.sink import INVALID, OK, Sink
 
-PROJECT = Path(__file__).parent.parent
-COMMAND = [sys.executable, "-m", "otel_eval"]
+HEAVY = ("grpc", "aiohttp", "opentelemetry", "msgspec", "structlog", "yaml", "google.protobuf", "prometheus_client")
 
 
-class Done(NamedTuple):
-    """How a command ended."""
+@pytest.fixture(autouse=True)
+def _plain_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
 
-    status: int
-    output: str
-    errors: str
+
+def command(*arguments: str) -> tuple[int, str, str]:
+    """Status, stdout and stderr of a command in this process; a traceback is a failure."""
+    result = CliRunner().invoke(main, arguments, prog_name="otel-eval")
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
 
 
-def otel_eval(*arguments: str, directory: Path = PROJECT, **variables: str) -> Done:
-    """Run the command in a clean environment; it must end by itself."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | variables
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+async def process(*arguments: str, **settings: Any) -> tuple[int, str, str]:
+    """The same in a process of its own, as it is installed."""
+    line = [sys.executable, "-m", "otel_eval", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, line, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL, **settings
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
-def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], Future[Done]]]:
-    """`validate` and `run` of every wrong configuration, two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        running = {}
-        for mistake in MISTAKES:
-            directory = tmp_path_factory.mktemp(mistake.name)
-            (directory / "c.yaml").write_bytes(mistake.text if isinstance(mistake.text, bytes) else mistake.text.encode())
-            for command in ("validate", "run"):
-                done = pool.submit(otel_eval, command, "--config", "c.yaml", directory=directory)
-                running[mistake.name, command] = done
-        yield running
+def configured(directory: Path, exporters: dict[str, Any], **sections: Any) -> str:
+    return str(hop.write_config(directory, hop.settings(directory, exporters, **sections)))
 
 
-@pytest.mark.parametrize("command", ["validate", "run"])
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
-def test_a_mistake_ends_with_a_message_and_no_traceback(
-    mistaken: dict[tuple[str, str], Future[Done]], mistake: Mistake, command: str
-) -> None:
-    done = mistaken[mistake.name, command].result()
-    assert (done.status, done.output) == (1, "")
-    assert done.errors.startswith("otel-eval: ")
-    assert all(part in done.errors for part in mistake.says), done.errors
-    assert "Traceback" not in done.errors
-    assert len(done.errors.splitlines()) == (3 if mistake.name == "several_unknown_keys" else 1)
+def letter(directory: Path, exporter: str = "otlp", kind: Kind = Kind.TRACES, reason: str = "no") -> tuple[str, bytes]:
+    """The id and the body of a new dead letter below `directory`."""
+    request: Any = {Kind.TRACES: traffic.traces, Kind.LOGS: traffic.logs, Kind.METRICS: traffic.metrics}[kind](3)
+    body = request.SerializeToString()
+    store = DeadLetters(directory / "journal")
+    return store.add(exporter, kind, str(len(store.letters())), body, 3, reason), body
 
 
-def test_run_names_what_only_a_start_can_find(tmp_path: Path) -> None:
-    file = write_config(tmp_path, settings(tmp_path, {"debug": {}}))
-    (tmp_path / "taken").write_text("")
-    for setting, says in {
-        f"journal.directory={tmp_path / 'taken'}": "journal.directory: ",
-        "journal.directory=/proc/none": "journal.directory: /proc/none cannot be used",
-        "receivers.otlp.protocols.http.endpoint=192.0.2.1:1": "receivers.otlp.protocols.http.endpoint: cannot listen on 192.0.2.1:1",
-        "receivers.otlp.protocols.grpc.endpoint=192.0.2.1:1": "receivers.otlp.protocols.grpc.endpoint: cannot listen on 192.0.2.1:1",
-        "telemetry.metrics=192.0.2.1:1": "telemetry.metrics: cannot listen on 192.0.2.1:1",
-        "receivers.otlp.protocols.http.tls={cert_file: /none, key_file: /none}": "receivers.otlp.protocols.http.tls: ",
-        "receivers.otlp.protocols.grpc.auth.filename=/none": "receivers.otlp.protocols.grpc.auth.filename: /none cannot be read",
-        "exporters.otlp_http={endpoint: 'https://b', tls: {ca_file: /none}}": "exporters.otlp_http.tls: ",
-    }.items():
-        done = otel_eval("run", "--config", str(file), "--set", setting)
-        assert done.status == 1
-        assert f"otel-eval: {says}" in done.errors
-        assert "Traceback" not in done.errors
+@pytest.mark.parametrize("option", ["--help", "-h"])
+async def test_help_is_fast_because_it_imports_nothing_heavy(option: str) -> None:
+    line = [sys.executable, "-X", "importtime", "-m", "otel_eval", option]
+    done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=True)
+    imported = {row.rsplit("|", 1)[1].strip() for row in done.stderr.splitlines() if row.startswith("import time:")}
+    assert {"click", "otel_eval.cli"} <= imported
+    assert [name for name in imported if name.startswith(HEAVY)] == []
+    for name in ("run", "validate", "config", "dead-letter"):
+        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+
+
+async def test_the_installed_script_is_the_same_command() -> None:
+    script = Path(sys.executable).with_name("otel-eval")
+    done = await asyncio.to_thread(subprocess.run, [script, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith(__version__)
+    assert (0, done.stdout) == command("--version")[:2]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "nearest"),
     [
-        (["rnu"], "No such command 'rnu'"),
-        (["run", "--confg", "x"], "No such option"),
-        (["run", "extra"], "unexpected extra argument"),
-        (["dead-letter", "lst"], "No such command 'lst'"),
-        (["validate", "--set"], "requires an argument"),
+        (["rum"], "rum"),
+        (["dead-letter", "show"], "show"),
+        (["run", "--confg", "x"], "--confg"),
+        (["validate", "extra"], "extra"),
+        (["run", "--config"], "--config"),
     ],
 )
-def test_a_command_that_is_not_known_is_told(arguments: list[str], says: str) -> None:
-    done = otel_eval(*arguments)
-    assert (done.status, says in done.errors, "Traceback" in done.errors) == (2, True, False), done.errors
+def test_what_is_no_command_ends_with_status_2(arguments: list[str], nearest: str) -> None:
+    status, out, error = command(*arguments)
+    assert (status, out) == (2, "")
+    assert nearest in error
+    assert "Error: " in error
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["validate"], ["config"], ["dead-letter", "list"], ["dead-letter", "retry"]])
-@pytest.mark.parametrize("file", ["none.yaml", ".", ""])
-def test_a_file_that_cannot_be_read_is_told_by_every_command(tmp_path: Path, arguments: list[str], file: str) -> None:
-    done = otel_eval(*arguments, "--config", file, directory=tmp_path)
-    assert done == (
-        1,
-        "",
-        f"otel-eval: {file}: cannot be read: {'Is a directory' if file == '.' else 'No such file or directory'}\n",
-    )
+def test_a_valid_file_is_valid(tmp_path: Path) -> None:
+    file = configured(tmp_path, {"otlp": otlp_to(4999)})
+    assert command("validate", "--config", file) == (0, f"{file}: valid\n", "")
+    assert not (tmp_path / "journal").exists(), "nothing was started"
 
 
-def test_help_and_version_load_nothing_heavy() -> None:
-    for arguments in (["--help"], ["-h"], ["--version"], ["run", "--help"], ["dead-letter", "--help"]):
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "otel_eval", *arguments], capture_output=True, text=True, check=True
-        )
-        loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-        assert loaded >= {"click", "otel_eval"}
-        assert not loaded & {"grpc", "aiohttp", "opentelemetry", "msgspec", "yaml", "google", "structlog", "prometheus_client"}
+def test_the_file_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EVAL_CONFIG", configured(tmp_path, {"otlp": otlp_to(4999)}))
+    assert command("validate")[1].endswith("config.yaml: valid\n")
 
 
-def test_help_names_every_command_and_version_the_version() -> None:
-    text = otel_eval("--help").output
-    for command in ("run", "validate", "config", "dead-letter"):
-        assert re.search(rf"^  {command} +[A-Z]", text, re.MULTILINE)
-    assert otel_eval("--version").output == f"otel-eval, version {__version__}\n"
-    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts == {"otel-eval": "otel_eval.cli:main"}
+def test_without_a_file_it_says_where_data_would_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, _ = command("validate")
+    assert status == 0
+    assert "note: " in out
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://tempo:4317")
+    assert command("validate")[:2] == (0, "note: exporters are taken from OTEL_EXPORTER_OTLP_*: otlp\n(defaults): valid\n")
 
 
-def test_validate_says_what_is_valid_and_what_was_chosen(tmp_path: Path) -> None:
-    file = write_config(tmp_path, settings(tmp_path, {"debug": {}}))
-    assert otel_eval("validate", "--config", str(file)) == (0, f"{file}: valid\n", "")
-    assert otel_eval("validate", OTEL_EVAL_CONFIG=str(file)) == (0, f"{file}: valid\n", "")
-    done = otel_eval("validate", directory=tmp_path)
-    assert (done.status, done.errors) == (0, "")
-    assert "note: no exporter is configured and OTEL_EXPORTER_OTLP_ENDPOINT is not set" in done.output
-    assert list(tmp_path.iterdir()) == [file]  # nothing was started
+CONFIGS: list[dict[str, Any]] = [
+    {},
+    {"exporters": {"debug": {"verbosity": "detailed"}}, "telemetry": {"metrics": None, "health": None}},
+    {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": "[::1]:4318", "tls": {"cert_file": "c", "key_file": "k"}}}}},
+        "journal": {"directory": "a $$dollar, 'quotes' and é", "max_size_mib": 7, "sync": "always"},
+        "exporters": {
+            "otlp/a": {"endpoint": "https://b:1", "types": ["logs"], "timeout": "1m30s", "sending_queue": {"num_consumers": 1}},
+            "otlp_http": {"endpoint": "http://b:1/$${x}", "retry_on_failure": {"multiplier": 2.5, "max_elapsed_time": "200us"}},
+        },
+        "service": {"drain_timeout": "0s"},
+    },
+]
 
 
-def test_the_printed_configuration_is_valid_and_complete_and_has_no_secrets(tmp_path: Path) -> None:
-    exporters = {"otlp": otlp_to(1, headers={"authorization": "${env:TOKEN}"}), "debug": {}}
-    file = write_config(tmp_path, settings(tmp_path, exporters))
-    auth = "receivers.otlp.protocols.grpc.auth.token=s3cret"
-    printed = otel_eval("config", "--config", str(file), "--set", auth, TOKEN="s3cret")
-    assert (printed.status, printed.errors) == (0, "")
-    assert "s3cret" not in printed.output
-    (tmp_path / "printed.yaml").write_text(printed.output)
-    assert otel_eval("validate", "--config", str(tmp_path / "printed.yaml")).status == 0
-    again = otel_eval("config", "--config", str(tmp_path / "printed.yaml"))
-    assert yaml.safe_load(again.output) == yaml.safe_load(printed.output)
-    assert yaml.safe_load(printed.output)["service"] == {"drain_timeout": "10s"}
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_printed_configuration_is_a_file_that_means_the_same(tmp_path: Path, config: dict[str, Any]) -> None:
+    first = str(hop.write_config(tmp_path, config))
+    status, out, _ = command("config", "--config", first)
+    assert status == 0
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(out)
+    assert load(str(printed)).config == load(first).config
+    assert command("config", "--config", str(printed)) == (0, out, "")
 
 
-def test_the_configuration_is_not_printed_when_an_exporter_cannot_work_with_it() -> None:
-    done = otel_eval("config", "--set", "exporters.otlp.endpoint=http://user:s3cret@backend:4317")
-    assert (done.status, done.output, "s3cret" in done.errors) == (1, "", False)
+def test_the_printed_configuration_hides_secrets_and_shows_what_was_set(tmp_path: Path) -> None:
+    exporter = otlp_to(4999, headers={"authorization": "Bearer hunter22"})
+    grpc = {"endpoint": "127.0.0.1:4317", "auth": {"token": "hunter33"}}
+    file = configured(tmp_path, {"otlp": exporter}, receivers={"otlp": {"protocols": {"grpc": grpc}}})
+    status, out, error = command("config", "--config", file, "--set", "journal.sync=always", "--set", "exporters.otlp.timeout=3s")
+    assert (status, error) == (0, "")
+    assert "hunter" not in out
+    shown = yaml.safe_load(out)
+    assert shown["journal"]["sync"] == "always"
+    assert shown["exporters"]["otlp"]["timeout"] == "3s"
+    assert shown["exporters"]["otlp"]["headers"] == {"authorization": "****"}
 
 
-def letters(tmp_path: Path, exporter: str, count: int) -> list[str]:
-    store = DeadLetters(tmp_path / "journal")
-    bodies = [traffic.traces(number + 1).SerializeToString() for number in range(count)]
-    reason = "HTTP 400: \x1b[31mbad\nforged line"
-    return [store.add(exporter, Kind.TRACES, str(number), body, number + 1, reason) for number, body in enumerate(bodies)]
+MISTAKES = {
+    "no such file": (["validate", "--config", "missing.yaml"], "missing.yaml: cannot be read"),
+    "a directory": (["validate", "--config", "."], "cannot be read"),
+    "no YAML": (["validate", "--config", "broken.yaml"], "broken.yaml"),
+    "an unknown key": (["validate", "--set", "journl.sync=always"], "did you mean journal?"),
+    "an unknown value": (["config", "--set", "journal.sync=alway"], "did you mean always?"),
+    "an unknown exporter": (["run", "--set", "exporters.otlpp.endpoint=x:1"], "did you mean otlp?"),
+    "a setting without a value": (["run", "--set", "journal.sync"], "--set: expected key=value"),
+    "its own receiver": (["validate", "--set", "exporters.otlp.endpoint=localhost:4317"], "send to itself"),
+    "letters that are not there": (["dead-letter", "drop", "nothing"], "no dead letter 'nothing'"),
+    "a retry of nothing": (["dead-letter", "retry", "nothing"], "dead-letter list"),
+    "a drop of nothing": (["dead-letter", "drop"], "--all"),
+    "a drop of both": (["dead-letter", "drop", "one", "--all"], "--all"),
+    "a journal that is a file": (["run", "--set", "journal.directory=broken.yaml", "--set", "exporters.debug={}"], "journal.directory"),
+    "letters that cannot be read": (["dead-letter", "list", "--set", "journal.directory=odd"], "cannot be read"),
+}
 
 
-def test_dead_letters_are_listed_on_a_line_each(tmp_path: Path) -> None:
-    config = ["--config", str(write_config(tmp_path, settings(tmp_path, {"debug": {}})))]
-    assert otel_eval("dead-letter", "list", *config) == (0, "no dead letters\n", "")
-    ids = letters(tmp_path, "otlp/x", 3)
-    (tmp_path / "journal/dead-letters/none.letter").write_bytes(b"\xff no letter")
-    lines = otel_eval("dead-letter", "list", *config).output.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ids
-    for number, line in enumerate(lines):
-        assert re.search(
-            rf"  \d{{4}}-\d\d-\d\dT[\d:+]+  otlp/x  {number + 1} spans, \d+ bytes  HTTP 400: \\x1b\[31mbad\\nforged", line
-        )
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_plain_message_and_status_1(tmp_path: Path, mistake: str) -> None:
+    (tmp_path / "broken.yaml").write_text("journal: [\n")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "dead-letters").write_text("a file")
+    arguments, expected = MISTAKES[mistake]
+    status, out, error = command(*arguments)
+    assert (status, out) == (1, "")
+    assert error.startswith("otel-eval: ")
+    assert expected in error
+    assert "Traceback" not in error
 
 
-def test_dead_letters_are_dropped_by_id_or_all(tmp_path: Path) -> None:
-    config = ["--config", str(write_config(tmp_path, settings(tmp_path, {"debug": {}})))]
-    ids = letters(tmp_path, "otlp", 3)
-    for arguments in ([], [ids[0], "--all"]):
-        assert otel_eval("dead-letter", "drop", *arguments, *config) == (
-            1,
-            "",
-            "otel-eval: expected the ids to delete, or --all\n",
-        )
-    unknown = otel_eval("dead-letter", "drop", ids[0], "../../config", *config)
-    assert (unknown.status, "no dead letter '../../config'" in unknown.errors) == (1, True)
-    assert otel_eval("dead-letter", "drop", ids[1], *config) == (0, f"{ids[1]}  deleted\n", "")
-    assert [letter.id for letter in DeadLetters(tmp_path / "journal").letters()] == [ids[0], ids[2]]
-    assert otel_eval("dead-letter", "drop", "--all", *config).output == f"{ids[0]}  deleted\n{ids[2]}  deleted\n"
+@pytest.mark.parametrize("key", ["receivers.otlp.protocols.grpc", "receivers.otlp.protocols.http", "telemetry.metrics"])
+async def test_a_port_that_is_taken_ends_the_start_with_its_key(sink: Sink, tmp_path: Path, key: str) -> None:
+    file = configured(tmp_path, {"debug": {}})
+    setting = f"{key}{'.endpoint' if 'receivers' in key else ''}=127.0.0.1:{sink.http_port}"
+    status, out, error = await process("run", "--config", file, "--set", setting)
+    assert (status, out) == (1, "")
+    assert f"otel-eval: {key}" in error
+    assert f"cannot listen on 127.0.0.1:{sink.http_port}" in error
+    assert "Traceback" not in error
+
+
+async def test_a_second_hop_on_the_same_journal_does_not_start(tmp_path: Path) -> None:
+    running = hop.HopProcess(tmp_path, hop.settings(tmp_path, {"debug": {}}))
+    await running.start()
+    try:
+        (tmp_path / "second").mkdir()
+        second = hop.settings(tmp_path, {"debug": {}})
+        status, out, error = await process("run", "--config", str(hop.write_config(tmp_path / "second", second)))
+        assert (status, out) == (1, "")
+        assert f"in use by another otel-eval (process {running.pid})" in error
+        assert "Traceback" not in error
+    finally:
+        await running.kill()
+
+
+def test_letters_are_listed_with_what_a_person_needs_to_know(tmp_path: Path) -> None:
+    file = configured(tmp_path, {"otlp": otlp_to(4999)})
+    assert command("dead-letter", "list", "--config", file) == (0, "no dead letters\n", "")
+    traces, body = letter(tmp_path, reason="INVALID_ARGUMENT: \x1b[31mred\nforged  é")
+    logs, _ = letter(tmp_path, "otlp/other", Kind.LOGS)
+    status, out, _ = command("dead-letter", "list", "--config", file)
+    assert status == 0
+    first, second = out.splitlines()
+    assert re.match(rf"{re.escape(traces)}  \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  otlp  3 spans, ", first)
+    assert str(len(body) // 100) in first
+    assert first.endswith(r"INVALID_ARGUMENT: \x1b[31mred\nforged  \xe9")
+    assert second.startswith(logs)
+    assert "otlp/other  3 log records, " in second
+
+
+async def test_letters_are_sent_again_and_removed(sink: Sink, tmp_path: Path) -> None:
+    file = configured(tmp_path, {"otlp": otlp_to(sink.grpc_port)})
+    letters = [letter(tmp_path, kind=kind) for kind in (Kind.TRACES, Kind.LOGS, Kind.TRACES)]
+    first, logs, last = (id_ for id_, _ in letters)
+    assert await process("dead-letter", "retry", logs, "--config", file) == (0, f"{logs}  sent\n", "")
+    assert sink.received[Kind.LOGS] == [letters[1][1]]
+    assert await process("dead-letter", "retry", "--config", file) == (0, f"{first}  sent\n{last}  sent\n", "")
+    assert sink.received[Kind.TRACES] == [letters[0][1], letters[2][1]]
+    assert await process("dead-letter", "retry", "--config", file) == (0, "", "")
     assert DeadLetters(tmp_path / "journal").letters() == []
 
 
-async def retried(*arguments: str) -> Done:
-    """`dead-letter retry`, while the sink of the test answers."""
-    import asyncio
-
-    return await asyncio.to_thread(otel_eval, "dead-letter", "retry", *arguments)
-
-
-async def test_dead_letters_are_sent_again_and_those_that_are_taken_are_removed(sink: Sink, tmp_path: Path) -> None:
-    config = ["--config", str(write_config(tmp_path, settings(tmp_path, {"otlp": otlp_to(sink.grpc_port)})))]
-    ids = letters(tmp_path, "otlp", 3)
-    gone = letters(tmp_path, "otlp/gone", 1)
-    bodies = {letter.id: letter.body() for letter in DeadLetters(tmp_path / "journal").letters()}
-    assert await retried(ids[1], *config) == (0, f"{ids[1]}  sent\n", "")
-    sink.answers.append(INVALID)
-    done = await retried(*config)
-    assert done.status == 1
-    assert done.output.splitlines() == [
-        f"{ids[0]}  kept: INVALID_ARGUMENT: bad data",
-        f"{ids[2]}  sent",
-        f"{gone[0]}  kept: no exporter otlp/gone is configured",
-    ]
-    assert sink.received[Kind.TRACES] == [bodies[ids[1]], bodies[ids[2]]]
-    assert [letter.id for letter in DeadLetters(tmp_path / "journal").letters()] == [ids[0], gone[0]]
+async def test_letters_that_the_backend_refuses_are_kept_with_its_reason(sink: Sink, tmp_path: Path) -> None:
+    file = configured(tmp_path, {"otlp": otlp_to(sink.grpc_port), "otlp/away": otlp_to(hop.free_port(), timeout="300ms")})
+    refused, bad = letter(tmp_path)
+    taken, _ = letter(tmp_path)
+    away, _ = letter(tmp_path, "otlp/away")
+    gone, _ = letter(tmp_path, "otlp/gone")
+    sink.behave = lambda _kind, body: INVALID if body == bad else OK
+    status, out, error = await process("dead-letter", "retry", "--config", file)
+    assert (status, error) == (1, "")
+    first, second, third, fourth = out.splitlines()
+    assert first == f"{refused}  kept: INVALID_ARGUMENT: bad data"
+    assert second == f"{taken}  sent"
+    assert third.startswith(f"{away}  kept: ")
+    assert fourth == f"{gone}  kept: no exporter otlp/gone is configured"
+    assert {letter.id for letter in DeadLetters(tmp_path / "journal").letters()} == {refused, away, gone}
 
 
-def test_a_backend_that_is_down_keeps_the_dead_letters(tmp_path: Path) -> None:
-    exporter = otlp_to(free_port(), timeout="1s")
-    config = ["--config", str(write_config(tmp_path, settings(tmp_path, {"otlp": exporter})))]
-    (letter,) = letters(tmp_path, "otlp", 1)
-    done = otel_eval("dead-letter", "retry", *config)
-    assert (done.status, done.output.startswith(f"{letter}  kept: UNAVAILABLE: ")) == (1, True)
-    assert len(DeadLetters(tmp_path / "journal").letters()) == 1
+def test_letters_are_deleted_by_id_or_all_at_once(tmp_path: Path) -> None:
+    file = configured(tmp_path, {"otlp": otlp_to(4999)})
+    first, second, third = (letter(tmp_path)[0] for _ in range(3))
+    status, out, error = command("dead-letter", "drop", first, "unknown", "--config", file)
+    assert (status, out) == (1, "")
+    assert "no dead letter 'unknown'" in error
+    assert len(DeadLetters(tmp_path / "journal").letters()) == 3, "a mistake deletes nothing"
+    assert command("dead-letter", "drop", second, "--config", file) == (0, f"{second}  deleted\n", "")
+    assert command("dead-letter", "drop", "--all", "--config", file)[:2] == (0, f"{first}  deleted\n{third}  deleted\n")
+    assert DeadLetters(tmp_path / "journal").letters() == []
+
+
+async def test_a_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
+    for _ in range(3):
+        letter(tmp_path)
+    line = f"{sys.executable} -m otel_eval dead-letter list --set journal.directory={tmp_path / 'journal'} | true"
+    done = await asyncio.to_thread(subprocess.run, ["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""

@@ -139,6 +139,11 @@ class ExporterConfig(Section, frozen=True):
     retry_on_failure: RetryOnFailure = field(default_factory=RetryOnFailure)
     sending_queue: SendingQueue = field(default_factory=SendingQueue)
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether it depends on files, which may have changed when the configuration has not."""
+        return False
+
 
 class OtlpExporterConfig(ExporterConfig, frozen=True):
     """What both OTLP exporters have; `compression` is gzip or none, since every receiver takes those."""
@@ -146,6 +151,11 @@ class OtlpExporterConfig(ExporterConfig, frozen=True):
     headers: dict[HeaderName, Secret] = {}
     compression: Literal["gzip", "none"] = "gzip"
     tls: ClientTls = field(default_factory=ClientTls)
+
+    @property
+    def reads_files(self) -> bool:
+        """See ExporterConfig: certificates are renewed."""
+        return bool(self.tls.ca_file or self.tls.cert_file)
 
 
 class Logs(Section, frozen=True):

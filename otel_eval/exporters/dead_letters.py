@@ -3,19 +3,30 @@
 Each is one file `<id>.letter` under the journal's directory: a line of JSON (exporter, kind, items, reason, time) and
 then the request as it was sent. The id comes from the request's place in the journal, so that a crash between storing
 it and moving the cursor does not store it twice. The files count against the journal's disk budget.
+
+The store is bounded: over its size the oldest letters are deleted, counted and logged. A backend that refuses all of
+one kind (it takes traces but no logs, say) must not fill the disk budget, since then nothing would be accepted any more.
 """
 
 import json
 import os
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import structlog
+
 from otel_eval.errors import ConfigError
 from otel_eval.records import Kind
+from otel_eval.telemetry import Counter
+
+_log = structlog.get_logger(__name__)
 
 _SUFFIX = ".letter"
+_PARTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +47,21 @@ class DeadLetter:
         return self.path.read_bytes().partition(b"\n")[2]
 
     def drop(self) -> None:
-        """Delete it for good."""
-        self.path.unlink(missing_ok=True)
+        """Delete it for good; raises ConfigError when that is not allowed."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be deleted: {error.strerror}") from None
 
 
 class DeadLetters:
-    """The store of one journal directory; safe to use from several processes."""
+    """The store of one journal directory, of at most `max_bytes`; safe to use from several processes and threads."""
 
-    def __init__(self, journal_directory: Path) -> None:
+    def __init__(self, journal_directory: Path, max_bytes: int = sys.maxsize) -> None:
         self._directory = journal_directory / "dead-letters"
+        self._max_bytes = max_bytes
+        self._added_bytes = max_bytes  # what is there already is looked at with the first one
+        self.deleted = Counter()
         self._changed_at = 0
         self._measured = (0, 0)
 
@@ -55,7 +72,7 @@ class DeadLetters:
         head = {"exporter": exporter, "kind": kind, "items": items, "reason": reason[:2000], "time_ns": time.time_ns()}
         unfinished = self._directory / f"{letter}.unfinished"
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(json.dumps(head).encode() + b"\n" + body)
+            self._added_bytes += file.write(json.dumps(head).encode() + b"\n" + body)
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._directory / (letter + _SUFFIX))
@@ -64,11 +81,41 @@ class DeadLetters:
             os.fsync(directory)  # the new name
         finally:
             os.close(directory)
+        if self._added_bytes > self._max_bytes // _PARTS:
+            self._added_bytes = 0
+            self._delete_oldest()
         return letter
 
+    def _delete_oldest(self) -> None:
+        """Make room for another part of the store, so that it does not have to be looked through for each letter."""
+        letters = sorted((stat.st_mtime_ns, stat.st_size, path) for path, stat in self._files())
+        size = sum(size for _, size, _ in letters)
+        deleted = 0
+        for _, freed, path in letters:
+            if size <= self._max_bytes - self._max_bytes // _PARTS:
+                break
+            path.unlink(missing_ok=True)
+            size -= freed
+            deleted += 1
+        if deleted:
+            self.deleted.add(deleted)
+            _log.error("the dead-letter store is full; the oldest letters were deleted", deleted=deleted)
+
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for path in self._directory.glob(f"*{_SUFFIX}"):
+            try:
+                yield path, path.stat()
+            except FileNotFoundError:  # dropped by somebody in the meantime
+                continue
+
     def letters(self) -> list[DeadLetter]:
-        """All of them, the oldest first."""
-        letters = [_read(path) for path in self._directory.glob(f"*{_SUFFIX}")]
+        """All of them, the oldest first; raises ConfigError when they cannot be read."""
+        try:
+            letters = [_read(self._directory / name) for name in os.listdir(self._directory) if name.endswith(_SUFFIX)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:  # not allowed, most often: the hop runs as somebody else
+            raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from None
         return sorted((letter for letter in letters if letter), key=lambda letter: letter.time_ns)
 
     def select(self, ids: tuple[str, ...]) -> "list[DeadLetter]":
@@ -86,12 +133,7 @@ class DeadLetters:
         except FileNotFoundError:
             return 0, 0
         if changed_at != self._changed_at:
-            sizes = []
-            for path in self._directory.glob(f"*{_SUFFIX}"):
-                try:
-                    sizes.append(path.stat().st_size)
-                except FileNotFoundError:  # dropped by somebody in the meantime
-                    continue
+            sizes = [stat.st_size for _, stat in self._files()]
             self._measured, self._changed_at = (len(sizes), sum(sizes)), changed_at
         return self._measured
 

@@ -116,9 +116,9 @@ async def _retry(config: Config, exporter: Exporter | None, letter: DeadLetter) 
         return f"the exporter {letter.exporter} does not get {letter.kind} any more"
     try:
         await exporter.export(letter.kind, letter.body())
+        letter.drop()
     except FileNotFoundError:
         return "it is gone"
     except OtelEvalError as error:
         return str(error)
-    letter.drop()
     return None

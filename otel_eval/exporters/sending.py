@@ -181,6 +181,7 @@ class SendingLoop:
             try:
                 letter = await asyncio.to_thread(self._store, request, reason)
             except OSError as error:
+                self.failing = f"a dead letter cannot be written: {error.strerror}"
                 _log.error("a dead letter cannot be written; trying again", exporter=self._name, reason=error.strerror)
                 await asyncio.sleep(_STORE_RETRY_S)
         self._metrics.counter(f"exporter_send_failed_{self._kind.items}", exporter=self._name).add(request.items)

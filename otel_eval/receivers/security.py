@@ -67,22 +67,36 @@ class BearerTokens:
 def ssl_context(tls: ServerTls, key: str) -> ssl.SSLContext:
     """The context of an HTTPS server; raises ConfigError for files that do not serve."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _pem(tls.cert_file, f"{key}.tls.cert_file")
+    _pem(tls.key_file, f"{key}.tls.key_file")
     try:
         context.load_cert_chain(tls.cert_file, tls.key_file, password="")  # without one OpenSSL asks on the terminal
-        if tls.client_ca_file:
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key}.tls: {tls.cert_file} with the key {tls.key_file} cannot be used: {error}") from None
+    if tls.client_ca_file:
+        _pem(tls.client_ca_file, f"{key}.tls.client_ca_file")
+        try:
             context.load_verify_locations(tls.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{key}.tls: the certificate, key or client authority cannot be used: {error}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{key}.tls.client_ca_file: {tls.client_ca_file} cannot be used: {error}") from None
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
 def grpc_credentials(tls: ServerTls, key: str) -> grpc.ServerCredentials:
     """The same for a gRPC server."""
     ssl_context(tls, key)  # gRPC itself would only fail at the first handshake
-    pair = (tls.key_file.read_bytes(), tls.cert_file.read_bytes())
-    authority = tls.client_ca_file.read_bytes() if tls.client_ca_file else None
+    pair = (_pem(tls.key_file, f"{key}.tls.key_file"), _pem(tls.cert_file, f"{key}.tls.cert_file"))
+    authority = _pem(tls.client_ca_file, f"{key}.tls.client_ca_file") if tls.client_ca_file else None
     return grpc.ssl_server_credentials([pair], authority, require_client_auth=authority is not None)
+
+
+def _pem(file: Path, key: str) -> bytes:
+    """The content of the file under this key; OpenSSL does not say which file it could not read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{key}: {file} cannot be read: {error.strerror}") from None
 
 
 def warn_if_open(endpoint: ListenAddress, tls: ServerTls | None, auth: BearerAuth | None, key: str) -> None:

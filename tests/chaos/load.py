@@ -36,6 +36,7 @@ class Load:
     @asynccontextmanager
     async def on(self, hop: HopProcess) -> AsyncIterator[None]:
         """Send for as long as the block runs; the hop must be up at its end, since senders wait for it."""
+        self._stopping = False
         async with (
             grpc.aio.insecure_channel(hop.grpc, _RECONNECT_FAST) as channel,
             aiohttp.ClientSession() as session,
@@ -58,7 +59,7 @@ class Load:
 
 
 def grpc_sender(channel: grpc.aio.Channel) -> _Send:
-    """Waits while the hop is away; a call that the hop's death cuts off is not acknowledged."""
+    """Waits while the hop is away; a call that the hop's death cuts off, or a full journal refuses, is not acknowledged."""
     export: Any = channel.unary_unary(f"/{Kind.TRACES.service}/Export")
 
     async def send(body: bytes) -> bool:
@@ -80,12 +81,12 @@ def http_sender(session: aiohttp.ClientSession, base: str) -> _Send:
         headers = {"Content-Type": "application/x-protobuf"}
         try:
             async with session.post(f"{base}/v1/traces", data=body, headers=headers) as response:
-                assert response.status == 200, f"{response.status} makes a sender drop its data"
+                assert response.status in (200, 503), f"{response.status} makes a sender drop its data"
                 await response.read()
+                return response.status == 200
         except aiohttp.ClientError:
             await asyncio.sleep(0.05)
             return False
-        return True
 
     return send
 

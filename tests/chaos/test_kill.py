@@ -18,7 +18,7 @@ from otel_eval.config import load
 from otel_eval.exporters.dead_letters import DeadLetters
 from otel_eval.exporters.running import retry_dead_letters
 from otel_eval.wire import lens
-from tests.chaos.load import Load, delivered
+from tests.chaos.load import Load, behind, delivered
 from tests.chaos.weather import Weather
 from tests.conftest import StartProcess
 from tests.hop import HopProcess, otlp_to
@@ -29,6 +29,9 @@ RETRYABLE = [Answer(code, 503) for code in (1, 4, 10, 11, 14, 15, 16)] + [Answer
 PERMANENT = [Answer(code, 400) for code in (2, 3, 5, 6, 7, 8, 9, 12, 13)]
 HTTP_RETRYABLE = [Answer(14, status) for status in (401, 429, 502, 503, 504)]
 HTTP_PERMANENT = [Answer(3, status) for status in (400, 403, 404, 413, 500)]
+
+ENOUGH = 40
+"""So many refusals take four senders, each halving a batch, down to a dead letter when they wrongly count as final."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,12 @@ SCENARIOS = [
     Scenario("flapping", 3, lambda sky: sky.outages(0.1, 0.2)),
     Scenario("slow", 2, lambda sky: sky.slowness(0.3)),
     Scenario("slower than the timeout", 2, lambda sky: sky.slowness(1.5)),
-    Scenario("retryable", 5, lambda sky: sky.refusals(RETRYABLE, 1.0, 0.3)),
+    Scenario("retryable", 5, lambda sky: sky.refusals(RETRYABLE, 1.0, 0.3, ENOUGH)),
     Scenario("permanent", 5, lambda sky: sky.refusals(PERMANENT, 0.5, 0.2), refused=True),
     Scenario("up, sync always", 2, lambda sky: sky.fair(), sync="always"),
     Scenario("flapping, sync always", 2, lambda sky: sky.outages(0.2, 0.2), sync="always"),
     Scenario("HTTP flapping", 2, lambda sky: sky.outages(0.2, 0.2), "otlp_http"),
-    Scenario("HTTP retryable", 2, lambda sky: sky.refusals(HTTP_RETRYABLE, 1.0, 0.2), "otlp_http"),
+    Scenario("HTTP retryable", 2, lambda sky: sky.refusals(HTTP_RETRYABLE, 1.0, 0.2, ENOUGH), "otlp_http"),
     Scenario("HTTP permanent", 2, lambda sky: sky.refusals(HTTP_PERMANENT, 0.5, 0.2), "otlp_http", refused=True),
 ]
 _COLUMNS = "{:>24} {:>6} {:>7} {:>13} {:>9} {:>11} {:>14}"
@@ -95,10 +98,33 @@ async def test_all_that_was_acknowledged_arrives(
     report.append(_COLUMNS.format(scenario.name, kills, *numbers))
 
 
+@pytest.mark.slow
+async def test_a_kill_with_a_full_journal_loses_nothing(sink: Sink, start_process: StartProcess, tmp_path: Path) -> None:
+    await sink.stop()
+    journal = {"directory": str(tmp_path / "journal"), "max_size_mib": 1}
+    hop = await start_process({"otlp": otlp_to(sink.grpc_port)}, journal=journal)
+    traffic = Load("full")
+    async with traffic.on(hop):
+        while "journal is full" not in (await hop.page("health", "readyz"))[1]:
+            await asyncio.sleep(0.01)
+        await hop.kill()
+        await hop.start()
+    assert await behind(hop) > 900_000
+    full = len(traffic.acknowledged)
+    await sink.start(sink.grpc_port, sink.http_port)
+    async with traffic.on(hop):
+        while len(traffic.acknowledged) < 2 * full:
+            await asyncio.sleep(0.01)
+    await delivered(hop)
+    assert traffic.acknowledged <= set(sink.spans()) <= traffic.sent
+
+
 def exporters(scenario: Scenario, sink: Sink) -> dict[str, Any]:
+    retry = {"initial_interval": "10ms", "max_interval": "30ms"}
+    values: dict[str, Any] = {"timeout": "500ms", "max_message_bytes": 1 << 20, "retry_on_failure": retry}
     if scenario.exporter == "otlp":
-        return {"otlp": otlp_to(sink.grpc_port, timeout="500ms")}
-    return {"otlp_http": {"endpoint": f"http://127.0.0.1:{sink.http_port}", "timeout": "500ms"}}
+        return {"otlp": otlp_to(sink.grpc_port, **values)}
+    return {"otlp_http": {"endpoint": f"http://127.0.0.1:{sink.http_port}", **values}}
 
 
 async def kill_often(hop: HopProcess, chance: random.Random, times: int) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+from collections import Counter
 from collections.abc import Sequence
 
 from otel_eval.records import Kind
@@ -15,7 +16,7 @@ class Weather:
     def __init__(self, sink: Sink, seed: str) -> None:
         self._sink = sink
         self._chance = random.Random(seed)
-        self._given: set[Answer] = set()
+        self._given: Counter[Answer] = Counter()
         self.over = False
 
     async def fair(self) -> None:
@@ -36,14 +37,14 @@ class Weather:
             await self._pass(0.1)
         self._sink.behave = lambda _kind, _body: OK
 
-    async def refusals(self, answers: Sequence[Answer], share: float, for_s: float) -> None:
-        """One answer after the other to that share of requests for a while, each at least once."""
+    async def refusals(self, answers: Sequence[Answer], share: float, for_s: float, at_least: int = 1) -> None:
+        """One answer after the other to that share of requests, each for a while and `at_least` so often."""
         for answer in itertools.cycle(answers):
-            if self.over and self._given.issuperset(answers):
+            if self.over and all(self._given[other] >= at_least for other in answers):
                 return
             self._refuse_with(answer, share)
             await self._pass(for_s)
-            while answer not in self._given:  # the hop may be away at the moment
+            while self._given[answer] < at_least:  # the hop may be away at the moment
                 await asyncio.sleep(0.01)
             self._sink.behave = lambda _kind, _body: OK
             await self._pass(for_s / 2)
@@ -52,7 +53,7 @@ class Weather:
         def behave(_kind: Kind, _body: bytes) -> Answer:
             if self._chance.random() >= share:
                 return OK
-            self._given.add(answer)
+            self._given[answer] += 1
             return answer
 
         self._sink.behave = behave

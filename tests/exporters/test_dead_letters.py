@@ -226,3 +226,31 @@ def test_letters_are_listed_by_age(tmp_path: Path) -> None:
         letters.add("otlp", Kind.LOGS, label, b"x", 1, "no")
     found: list[DeadLetter] = letters.letters()
     assert [letter.id.rpartition(".")[2] for letter in found] == ["3", "1", "2"]
+
+
+def test_a_full_store_deletes_the_oldest_letters_and_counts_them(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path, max_bytes=80_000)
+    for number in range(200):
+        letters.add("otlp", Kind.LOGS, str(number), bytes(1000), 1, "no such service")
+        assert DeadLetters(tmp_path).measure()[1] <= 80_000 + 10_000
+    kept = [letter.id for letter in DeadLetters(tmp_path).letters()]
+    assert kept == [f"otlp.logs.{number}" for number in range(200 - len(kept), 200)]
+    assert letters.deleted.value == 200 - len(kept) > 100
+
+
+async def test_a_backend_without_logs_does_not_stop_traces(
+    sink: Sink, start_hop: StartHop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "_MEASURE_S", 0.02)
+    sink.behave = lambda kind, _body: Answer(12, 404, "no such service") if kind is Kind.LOGS else OK
+    exporters = {"otlp": otlp_to(sink.grpc_port)}
+    service = await start_hop(exporters, journal={"directory": str(tmp_path / "journal"), "max_size_mib": 8})
+    logs = traffic.logs(1)
+    logs.resource_logs[0].scope_logs[0].log_records[0].body.string_value = "x" * 400_000
+    for number in range(60):  # three times the budget
+        journal(service, logs.SerializeToString(), kind=Kind.LOGS)
+        journal(service, BODY)
+        await sink.wait_for_items(number + 1)
+        await until(lambda: behind(service, "otlp") == 0)
+    assert b"otel_eval_dead_letters_deleted_total" in service.metrics.prometheus()
+    assert 0 < len(store(tmp_path).letters()) < 3

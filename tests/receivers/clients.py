@@ -104,13 +104,14 @@ async def export(
     try:
         return Reply(0, response=bytes(await call(body, timeout=60, **arguments)))
     except grpc.aio.AioRpcError as error:
-        code = error.code().value[0]
-        for key, value in error.trailing_metadata():
-            if key == "grpc-status-details-bin":
-                reply = from_status(Status.FromString(bytes(value)))
-                assert (reply.code, reply.message) == (code, error.details())
-                return reply
-        return Reply(code, error.details() or "")
+        refusal = error
+    code, message = refusal.code().value[0], refusal.details() or ""
+    for key, value in refusal.trailing_metadata():
+        if key == "grpc-status-details-bin":
+            reply = from_status(Status.FromString(bytes(value)))
+            assert (reply.code, reply.message) == (code, message)
+            return reply
+    return Reply(code, message)
 
 
 async def call(port: int, body: bytes, kind: Kind = Kind.TRACES, **arguments: Any) -> Reply:

@@ -1,7 +1,8 @@
 """Bodies of 64 MiB that are made to take memory, and a process that handles them and tells how much it took.
 
 `python -m tests.wire.hostile binary` handles all of a group, one after the other, and prints for each its outcome and the
-growth of the largest resident size until then, in MiB over a process that holds such a body.
+largest resident size until then, in MiB over a process that has done nothing: the body, and a copy from building it,
+are in that.
 """
 
 import resource
@@ -45,12 +46,17 @@ BINARY: dict[str, Case] = {
     "attributes of the resource": (Kind.TRACES, lambda: nested(1, 1, unit=b"\x0a\0")),
     "entity keys": (Kind.TRACES, lambda: nested(1, 1, 3, unit=b"\x1a\0")),
     "nested values": (Kind.TRACES, lambda: nested(1, 2, 2, 9, 2, *[5, 1] * 20, unit=b"\x2a\0")),
+    "as many spans as are let in": (Kind.TRACES, lambda: nested(1, 2, unit=oracle.field(2, oracle.field(5, b"n" * 66)))),
     "unknown fields": (Kind.TRACES, lambda: nested(unit=b"\x48\0")),
     "unknown fields between others": (Kind.TRACES, lambda: nested(1, 2, 2, unit=b"\x4a\0\xc8\x3e\0")),
     "unknown groups": (Kind.TRACES, lambda: nested(unit=b"\x4b\x4c")),
     "log records": (Kind.LOGS, lambda: nested(1, 2, unit=b"\x12\0")),
     "metrics": (Kind.METRICS, lambda: nested(1, 2, unit=b"\x12\0")),
     "data points": (Kind.METRICS, lambda: nested(1, 2, 2, 7, unit=b"\x0a\0")),
+    "as many data points as are let in": (
+        Kind.METRICS,
+        lambda: nested(1, 2, 2, 10, unit=oracle.field(1, oracle.nest(8, 2, value=b"\1" * 64))),
+    ),
     "packed buckets": (Kind.METRICS, lambda: nested(1, 2, 2, 10, 1, 8, 2, unit=b"\1")),
     "single buckets": (Kind.METRICS, lambda: nested(1, 2, 2, 10, 1, 8, unit=b"\x10\1")),
     "packed bounds": (Kind.METRICS, lambda: nested(1, 2, 2, 9, 1, 7, unit=bytes(8))),
@@ -90,10 +96,9 @@ def handle(kind: Kind, body: bytes, *, as_json: bool) -> str:
 
 def main() -> None:
     cases = BINARY if sys.argv[1] == "binary" else JSON
-    base = None
+    base = peak_mib()
     for name, (kind, build) in cases.items():
         body = build()
-        base = base or peak_mib()
         print(name, handle(kind, body, as_json=cases is JSON), peak_mib() - base, sep="\t", flush=True)
 
 

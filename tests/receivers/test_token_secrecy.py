@@ -1,14 +1,11 @@
-"""Ports that are taken, and tokens that must not be seen: with the whole program around the receivers."""
+"""Tokens are not seen: not in the log of the whole program, nor on its pages."""
 
-import re
-import socket
 from pathlib import Path
 
 import pytest
 
-from otel_eval.errors import ConfigError
 from tests import hop
-from tests.conftest import StartHop, StartProcess
+from tests.conftest import StartProcess
 from tests.hop import otlp_to
 from tests.receivers.clients import UNAUTHENTICATED, call, connection, post, request
 from tests.sink import Sink
@@ -18,32 +15,10 @@ TOKENS = {"grpc": "grpc-token-2718281828", "http": "http-token-3141592653"}
 SHOWN = "a-token-that-somebody-showed"
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_a_port_in_use_is_named_with_its_key(protocol: str, sink: Sink, start_hop: StartHop) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        endpoint = f"127.0.0.1:{other.getsockname()[1]}"
-        with pytest.raises(ConfigError, match=rf"^receivers\.otlp\.protocols\.{protocol}\.endpoint: .*{endpoint}"):
-            await start_hop(
-                {"otlp": otlp_to(sink.grpc_port)}, receivers={"otlp": {"protocols": {protocol: {"endpoint": endpoint}}}}
-            )
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-async def test_two_hops_cannot_share_a_port(protocol: str, sink: Sink, start_hop: StartHop, tmp_path: Path) -> None:
-    """With SO_REUSEPORT the second would silently get half of the calls."""
-    first = await start_hop({"otlp": otlp_to(sink.grpc_port)})
-    endpoint = f"127.0.0.1:{first.receivers[protocol].port}"
-    directory = tmp_path / "second"
-    directory.mkdir()
-    receivers = {"otlp": {"protocols": {protocol: {"endpoint": endpoint}}}}
-    with pytest.raises(ConfigError, match=rf"^receivers\.otlp\.protocols\.{protocol}\.endpoint: "):
-        await hop.start_service(directory, hop.settings(directory, {"otlp": otlp_to(sink.grpc_port)}, receivers=receivers))
-
-
 @pytest.mark.parametrize("log_format", ["text", "json"])
-async def test_no_token_appears_in_log_lines_or_pages(sink: Sink, start_process: StartProcess, tmp_path: Path, log_format: str) -> None:
+async def test_no_token_appears_in_log_lines_or_pages(
+    sink: Sink, start_process: StartProcess, tmp_path: Path, log_format: str
+) -> None:
     """Neither ours nor one that is shown, whether the request around it is well formed or not."""
     file = tmp_path / "tokens"
     file.write_text(TOKENS["http"])
@@ -71,7 +46,7 @@ async def test_no_token_appears_in_log_lines_or_pages(sink: Sink, start_process:
     for sent in broken:
         async with connection(http_port) as (reader, writer):
             writer.write(sent)
-            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            assert (await reader.readline()).split()[1] == b"400"
     async with connection(grpc_port) as (reader, writer):
         writer.write(broken[0])
         await reader.read()
@@ -80,4 +55,4 @@ async def test_no_token_appears_in_log_lines_or_pages(sink: Sink, start_process:
     seen = process.log() + (await process.page("metrics", "metrics"))[1] + (await process.page("health", "readyz"))[1]
     assert "keeping the old tokens" in seen
     for secret in (*TOKENS.values(), SHOWN):
-        assert not re.search(re.escape(secret), seen)
+        assert secret not in seen
