@@ -147,8 +147,9 @@ class Service:
         problems = ["stopping"] if self._stopping else []
         if self.journal.problem:
             problems.append(self.journal.problem)
-        if not self.receivers:
-            problems.append("not receiving")
+        protocols = self._config.receivers.otlp.protocols
+        wanted = [name for name in ("grpc", "http") if getattr(protocols, name) is not None]
+        problems += [f"not receiving over {name}" for name in wanted if name not in self.receivers]
         return {"status": "unready" if problems else "ready", "problems": problems, "exporters": exporters}
 
     def _start_exporter(self, running: RunningExporter) -> None:

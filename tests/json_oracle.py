@@ -43,7 +43,7 @@ def _items(descriptor: Any, document: dict[str, Any], levels: int) -> list[Any]:
     if not levels:
         return [document]
     below = descriptor.fields_by_number[1 if levels == 3 else 2]
-    groups = [group for key in (_camel(below.name), below.name) for group in document.get(key) or ()]
+    groups = [group for key in {_camel(below.name), below.name} for group in document.get(key) or ()]
     return [item for group in groups for item in _items(below.message_type, group, levels - 1)]
 
 

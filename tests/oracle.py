@@ -68,6 +68,20 @@ def items(body: bytes) -> list[Item]:
     return found
 
 
+def delimited(message: bytes) -> list[tuple[int, bytes]]:
+    """Number and value of each length-delimited field of a message that parses."""
+    found = []
+    position = 0
+    while position < len(message):
+        key, position = _key(message, position)
+        if key & 7 == _LENGTH:
+            value, position = _delimited(message, position)
+            found.append((key >> 3, value))
+        else:
+            position = _skip(message, position, key, MAX_DEPTH)
+    return found
+
+
 def _divide(message: bytes, number: int) -> tuple[bytes, list[bytes]]:
     """All fields but those of this number as they stand, and the values of those."""
     rest, values = b"", []

@@ -17,8 +17,9 @@ from otel_eval.cli import main
 from otel_eval.config import load
 from otel_eval.exporters.dead_letters import DeadLetters
 from otel_eval.records import Kind
-from tests import hop, traffic
+from tests import hop
 from tests.hop import otlp_to
+from tests.senders import named
 from tests.sink import INVALID, OK, Sink
 
 HEAVY = ("grpc", "aiohttp", "opentelemetry", "msgspec", "structlog", "yaml", "google.protobuf", "prometheus_client")
@@ -39,13 +40,17 @@ def command(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-async def process(*arguments: str, **settings: Any) -> tuple[int, str, str]:
-    """The same in a process of its own, as it is installed."""
-    line = [sys.executable, "-m", "otel_eval", *arguments]
+async def run(*line: str | Path) -> tuple[int, str, str]:
+    """The same of any program, in a process of its own."""
     done = await asyncio.to_thread(
-        subprocess.run, line, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL, **settings
+        lambda: subprocess.run(line, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
     )
     return done.returncode, done.stdout, done.stderr
+
+
+async def process(*arguments: str) -> tuple[int, str, str]:
+    """The same of this program."""
+    return await run(sys.executable, "-m", "otel_eval", *arguments)
 
 
 def configured(directory: Path, exporters: dict[str, Any], **sections: Any) -> str:
@@ -54,28 +59,25 @@ def configured(directory: Path, exporters: dict[str, Any], **sections: Any) -> s
 
 def letter(directory: Path, exporter: str = "otlp", kind: Kind = Kind.TRACES, reason: str = "no") -> tuple[str, bytes]:
     """The id and the body of a new dead letter below `directory`."""
-    request: Any = {Kind.TRACES: traffic.traces, Kind.LOGS: traffic.logs, Kind.METRICS: traffic.metrics}[kind](3)
-    body = request.SerializeToString()
+    body = named(kind, 3)
     store = DeadLetters(directory / "journal")
     return store.add(exporter, kind, str(len(store.letters())), body, 3, reason), body
 
 
 @pytest.mark.parametrize("option", ["--help", "-h"])
 async def test_help_is_fast_because_it_imports_nothing_heavy(option: str) -> None:
-    line = [sys.executable, "-X", "importtime", "-m", "otel_eval", option]
-    done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=True)
-    imported = {row.rsplit("|", 1)[1].strip() for row in done.stderr.splitlines() if row.startswith("import time:")}
+    status, out, error = await run(sys.executable, "-X", "importtime", "-m", "otel_eval", option)
+    assert status == 0
+    imported = {row.rsplit("|", 1)[1].strip() for row in error.splitlines() if row.startswith("import time:")}
     assert {"click", "otel_eval.cli"} <= imported
     assert [name for name in imported if name.startswith(HEAVY)] == []
     for name in ("run", "validate", "config", "dead-letter"):
-        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+        assert re.search(rf"^  {name} ", out, re.MULTILINE)
 
 
 async def test_the_installed_script_is_the_same_command() -> None:
-    script = Path(sys.executable).with_name("otel-eval")
-    done = await asyncio.to_thread(subprocess.run, [script, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith(__version__)
-    assert (0, done.stdout) == command("--version")[:2]
+    installed = await run(Path(sys.executable).with_name("otel-eval"), "--version")
+    assert installed == (0, f"otel-eval, version {__version__}\n", "") == command("--version")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,10 @@ MISTAKES = {
     "a retry of nothing": (["dead-letter", "retry", "nothing"], "dead-letter list"),
     "a drop of nothing": (["dead-letter", "drop"], "--all"),
     "a drop of both": (["dead-letter", "drop", "one", "--all"], "--all"),
-    "a journal that is a file": (["run", "--set", "journal.directory=broken.yaml", "--set", "exporters.debug={}"], "journal.directory"),
+    "a journal that is a file": (
+        ["run", "--set", "journal.directory=broken.yaml", "--set", "exporters.debug={}"],
+        "journal.directory",
+    ),
     "letters that cannot be read": (["dead-letter", "list", "--set", "journal.directory=odd"], "cannot be read"),
 }
 
@@ -212,13 +217,13 @@ async def test_a_second_hop_on_the_same_journal_does_not_start(tmp_path: Path) -
 def test_letters_are_listed_with_what_a_person_needs_to_know(tmp_path: Path) -> None:
     file = configured(tmp_path, {"otlp": otlp_to(4999)})
     assert command("dead-letter", "list", "--config", file) == (0, "no dead letters\n", "")
-    traces, body = letter(tmp_path, reason="INVALID_ARGUMENT: \x1b[31mred\nforged  é")
+    traces, _ = letter(tmp_path, reason="INVALID_ARGUMENT: \x1b[31mred\nforged  é")
     logs, _ = letter(tmp_path, "otlp/other", Kind.LOGS)
     status, out, _ = command("dead-letter", "list", "--config", file)
     assert status == 0
     first, second = out.splitlines()
-    assert re.match(rf"{re.escape(traces)}  \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00  otlp  3 spans, ", first)
-    assert str(len(body) // 100) in first
+    size = (tmp_path / "journal" / "dead-letters" / f"{traces}.letter").stat().st_size
+    assert re.match(rf"{re.escape(traces)}  \d{{4}}-\d\d-\d\dT[\d:]{{8}}\+00:00  otlp  3 spans, {size} bytes  INVALID", first)
     assert first.endswith(r"INVALID_ARGUMENT: \x1b[31mred\nforged  \xe9")
     assert second.startswith(logs)
     assert "otlp/other  3 log records, " in second
@@ -269,5 +274,4 @@ async def test_a_reader_of_the_output_may_go_away(tmp_path: Path) -> None:
     for _ in range(3):
         letter(tmp_path)
     line = f"{sys.executable} -m otel_eval dead-letter list --set journal.directory={tmp_path / 'journal'} | true"
-    done = await asyncio.to_thread(subprocess.run, ["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    assert await run("bash", "-c", line) == (0, "", "")

@@ -122,9 +122,7 @@ async def drained(hop: HopProcess) -> None:
 async def test_a_failing_exporter_is_shown_and_does_not_make_the_hop_unready(start_process: StartProcess) -> None:
     secret = "s3cret-of-the-backend"
     exporter = otlp_to(free_port(), headers={"authorization": secret})
-    hop = await start_process(
-        {"otlp/down": exporter, "debug": {}}, telemetry=pages(logs={"level": "debug", "format": "json"})
-    )
+    hop = await start_process({"otlp/down": exporter, "debug": {}}, telemetry=pages(logs={"level": "debug", "format": "json"}))
     status, alive = await state(hop, "livez")
     assert (status, alive) == (200, {"status": "alive"})
     await send(hop, Kind.TRACES, traffic.traces(5).SerializeToString())
@@ -178,9 +176,7 @@ async def test_a_full_journal_refuses_says_so_and_recovers(sink: Sink, start_pro
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stop_sends_what_waits_to_be_batched(
-    sink: Sink, start_process: StartProcess, number: signal.Signals
-) -> None:
+async def test_a_stop_sends_what_waits_to_be_batched(sink: Sink, start_process: StartProcess, number: signal.Signals) -> None:
     hop = await start_process({"otlp": otlp_to(sink.grpc_port, **SLOW_BATCH)})
     await send(hop, Kind.TRACES, traffic.traces(3).SerializeToString())
     assert sink.spans() == []

@@ -83,17 +83,18 @@ def full_file_system(directory: Path) -> None:
 def fill(log: Log) -> list[bytes]:
     """Append until there is no room; what was acknowledged."""
     sent: list[bytes] = []
-    while True:
+    reason = ""
+    while not reason:
         body = len(sent).to_bytes(4, "big") * 75
         end, used = log.end, log._budget.used
         try:
             log.append(body, 1)
         except RetryableError as error:
             reason = str(error)
-            break
-        sent.append(body)
+            assert (log.end, log._budget.used) == (end, used)
+        else:
+            sent.append(body)
     assert "the journal cannot be written" in reason
-    assert (log.end, log._budget.used) == (end, used)
     return sent
 
 

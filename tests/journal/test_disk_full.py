@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-
 PROJECT = Path(__file__).parents[2]
 MOUNT = 'mkdir -p "$1" && mount -t tmpfs -o size=256k tmpfs "$1" && '
 

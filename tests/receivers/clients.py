@@ -89,10 +89,11 @@ def from_status(status: Status) -> Reply:
 async def channel(port: int, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[grpc.aio.Channel]:
     options = [("grpc.max_send_message_length", -1)]
     address = f"127.0.0.1:{port}"
-    plain = credentials is None
-    async with (
-        grpc.aio.insecure_channel(address, options) if plain else grpc.aio.secure_channel(address, credentials, options)
-    ) as opened:
+    if credentials is None:
+        opening = grpc.aio.insecure_channel(address, options)
+    else:
+        opening = grpc.aio.secure_channel(address, credentials, options)
+    async with opening as opened:
         yield opened
 
 
@@ -108,7 +109,8 @@ async def export(
     code, message = refusal.code().value[0], refusal.details() or ""
     for key, value in refusal.trailing_metadata():
         if key == "grpc-status-details-bin":
-            reply = from_status(Status.FromString(bytes(value)))
+            assert isinstance(value, bytes)
+            reply = from_status(Status.FromString(value))
             assert (reply.code, reply.message) == (code, message)
             return reply
     return Reply(code, message)

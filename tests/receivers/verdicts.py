@@ -7,10 +7,11 @@ import base64
 import binascii
 import json
 import re
+import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor as Field
@@ -19,12 +20,15 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests import oracle
-
 REQUESTS: Mapping[str, Any] = {
     "traces": ExportTraceServiceRequest,
     "logs": ExportLogsServiceRequest,
     "metrics": ExportMetricsServiceRequest,
+}
+_PATHS = {
+    "ExportTraceServiceRequest": ("resource_spans", "scope_spans", "spans"),
+    "ExportLogsServiceRequest": ("resource_logs", "scope_logs", "log_records"),
+    "ExportMetricsServiceRequest": ("resource_metrics", "scope_metrics", "metrics"),
 }
 _ID_LENGTHS = {"trace_id": (0, 16), "span_id": (0, 8), "parent_span_id": (0, 8)}
 
@@ -48,15 +52,16 @@ def of_binary(kind: str, body: bytes) -> Verdict:
     except DecodeError:
         assert not _parses(REQUESTS[kind], body)
         return INVALID
-    raw = [item.raw for item in oracle.items(body)]
-    item_class = type(request).DESCRIPTOR
-    for number in (1, 2, 2):
-        item_class = item_class.fields_by_number[number].message_type
-    parsed = [message_factory.GetMessageClass(item_class).FromString(item) for item in raw]
+    raw, parsed = items(kind, body), _items_of(request)
     if kind == "metrics":
         return Verdict(valid=True, items=tuple(raw) if any(_has_points(metric) for metric in parsed) else ())
     kept = tuple(item for item, message in zip(raw, parsed, strict=True) if _ids_are_right(message))
     return Verdict(valid=True, items=kept, rejected=len(raw) - len(kept))
+
+
+def items(kind: str, body: bytes) -> list[bytes]:
+    """The spans, log records or metrics of a request, encoded as they are in it."""
+    return _items_of(_RAW[kind].FromString(body))
 
 
 def of_json(kind: str, body: bytes) -> Verdict:
@@ -94,6 +99,11 @@ def _parses(message: Any, body: bytes) -> bool:
     return True
 
 
+def _items_of(request: Any) -> list[Any]:
+    resource, scope, item = _PATHS[request.DESCRIPTOR.name]
+    return [one for group in getattr(request, resource) for inner in getattr(group, scope) for one in getattr(inner, item)]
+
+
 def _ids_are_right(item: Any) -> bool:
     return all(len(getattr(item, name, b"")) in allowed for name, allowed in _ID_LENGTHS.items())
 
@@ -102,8 +112,11 @@ def _has_points(metric: Any) -> bool:
     return any(getattr(data, "data_points", ()) for _, data in metric.ListFields())
 
 
-def _lenient(message: Any) -> Any:
-    """The class of `message` with texts as bytes, which need not be UTF-8, and the members of oneofs side by side."""
+def _lenient(message: Any, *, raw: bool = False) -> Any:
+    """The class of `message` with texts as bytes, which need not be UTF-8, and the members of oneofs side by side.
+
+    With `raw` the items are left encoded.
+    """
     pool = descriptor_pool.DescriptorPool()
     added: set[str] = set()
 
@@ -124,8 +137,9 @@ def _lenient(message: Any) -> Any:
         for field in declared.field:
             field.ClearField("oneof_index")
             field.ClearField("proto3_optional")
-            if field.type == Field.TYPE_STRING:
+            if field.type == Field.TYPE_STRING or (raw and field.name == _PATHS[message.DESCRIPTOR.name][2]):
                 field.type = Field.TYPE_BYTES
+                field.ClearField("type_name")
         for nested in declared.nested_type:
             change(nested)
 
@@ -134,6 +148,7 @@ def _lenient(message: Any) -> Any:
 
 
 _LENIENT = {kind: _lenient(message) for kind, message in REQUESTS.items()}
+_RAW = {kind: _lenient(message, raw=True) for kind, message in REQUESTS.items()}
 
 
 def _refuse_constant(name: str) -> Any:
@@ -143,7 +158,7 @@ def _refuse_constant(name: str) -> Any:
 def _message(value: Any, descriptor: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    built: Any = message_factory.GetMessageClass(descriptor)()
+    built: Any = cast(Any, message_factory.GetMessageClass)(descriptor)()
     fields = {key: field for field in descriptor.fields for key in (field.name, field.camelcase_name)}
     for key, content in value.items():
         field = fields.get(key)
@@ -164,17 +179,13 @@ def _message(value: Any, descriptor: Any) -> Any:
 def _value(value: Any, field: Any) -> Any:
     if field.message_type is not None:
         return _message(value, field.message_type)
-    if field.type in (Field.TYPE_DOUBLE, Field.TYPE_FLOAT):
-        return _number(value)
-    if field.type == Field.TYPE_BOOL:
-        return _of_type(value, bool)
-    if field.type == Field.TYPE_STRING:
-        return re.sub("[\ud800-\udfff]", "\ufffd", _of_type(value, str))
-    if field.type == Field.TYPE_BYTES:
-        return _bytes(_of_type(value, str), is_id=field.name in _ID_LENGTHS)
-    if field.enum_type is not None and value in [known.name for known in field.enum_type.values]:
-        return field.enum_type.values_by_name[value].number
-    return _integer(value)
+    if field.enum_type is not None:
+        names: dict[Any, int] = {known.name: known.number for known in field.enum_type.values}
+        return names[value] if isinstance(value, str) and value in names else _integer(value)
+    if field.name in _ID_LENGTHS:
+        return _id(_of_type(value, str))
+    read: Callable[[Any], Any] = _SCALARS.get(field.type, _integer)
+    return read(value)
 
 
 def _of_type(value: Any, wanted: type) -> Any:
@@ -183,13 +194,15 @@ def _of_type(value: Any, wanted: type) -> Any:
     return value
 
 
-def _bytes(text: str, *, is_id: bool) -> bytes:
-    if is_id:
-        if not re.fullmatch("([0-9a-fA-F]{2})*", text):
-            raise ValueError("not hexadecimal")
-        return binascii.unhexlify(text)
-    standard = text.replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+def _id(text: str) -> bytes:
+    if not re.fullmatch("([0-9a-fA-F]{2})*", text):
+        raise ValueError("not hexadecimal")
+    return binascii.unhexlify(text)
+
+
+def _bytes(value: Any) -> bytes:
+    text = _of_type(value, str).replace("-", "+").replace("_", "/").rstrip("=")
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def _integer(value: Any) -> int:
@@ -209,7 +222,15 @@ def _number(value: Any) -> float:
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity", value):
             raise ValueError("not a number")
         return float(value)
-    number = float(_of_type(value, int | float if not isinstance(value, bool) else str))
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("too large")
-    return number
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > sys.float_info.max:
+        raise ValueError("not a number of 64 bits")
+    return float(value)
+
+
+_SCALARS: Mapping[int, Callable[[Any], Any]] = {
+    Field.TYPE_DOUBLE: _number,
+    Field.TYPE_FLOAT: _number,
+    Field.TYPE_BOOL: lambda value: _of_type(value, bool),
+    Field.TYPE_STRING: lambda value: re.sub("[\ud800-\udfff]", "\ufffd", _of_type(value, str)),
+    Field.TYPE_BYTES: _bytes,
+}

@@ -1,0 +1,90 @@
+"""The rules of this repository that a program can check."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+from otel_eval import cli
+from otel_eval.config import Config, exporter_class
+from otel_eval.telemetry import METRICS
+
+PROJECT = Path(__file__).parent.parent
+README = (PROJECT / "README.md").read_text()
+SOURCES = sorted(file for folder in ("otel_eval", "tests") for file in (PROJECT / folder).rglob("*.py"))
+ENTRY_POINTS = sorted(metadata.entry_points(group="otel_eval.exporters"), key=lambda entry: entry.name)
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 60
+
+
+def commands(group: click.Group, prefix: str = "otel-eval") -> Iterator[str]:
+    """Every command with the groups that it is in."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}"
+
+
+def keys(section: type[msgspec.Struct]) -> Iterator[str]:
+    """Every key of a section and of the sections in it."""
+    for field in msgspec.structs.fields(section):
+        yield field.name
+        for part in (field.type, *getattr(field.type, "__args__", ())):
+            if isinstance(part, type) and issubclass(part, msgspec.Struct):
+                yield from keys(part)
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(SOURCES) > 50
+    assert len(list(commands(cli.main))) >= 6
+    assert {entry.name for entry in ENTRY_POINTS} >= {"otlp", "otlp_http", "debug"}
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(PROJECT)))
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("entry", ENTRY_POINTS, ids=lambda entry: entry.name)
+def test_every_exporter_can_be_loaded_and_is_in_the_readme(entry: metadata.EntryPoint) -> None:
+    exporter: Any = entry.load()
+    assert exporter is exporter_class(entry.name)
+    assert issubclass(exporter.Config, msgspec.Struct)
+    assert entry.name in README
+
+
+def test_the_installed_entry_points_are_those_of_the_project() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert {entry.name: entry.value for entry in ENTRY_POINTS} == project["entry-points"]["otel_eval.exporters"]
+
+
+@pytest.mark.parametrize("command", list(commands(cli.main)))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"`{command}" in README
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_is_in_the_readme(metric: str) -> None:
+    for items in ("_log_records", "_metric_points"):
+        if metric.endswith(items):
+            assert f"`{metric.removesuffix(items)}_spans`" in README
+            assert f"`…{items}`" in README
+            return
+    assert f"`{metric}`" in README
+
+
+@pytest.mark.parametrize("key", sorted({*keys(Config), *(key for entry in ENTRY_POINTS for key in keys(entry.load().Config))}))
+def test_every_key_is_in_the_readme(key: str) -> None:
+    assert key in README
