@@ -1,10 +1,12 @@
 """Fixtures shared by all tests."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -12,6 +14,11 @@ from otel_eval import logs
 from otel_eval.service import Service
 from tests import hop
 from tests.sink import Sink
+
+# In continuous integration the same examples each time: what is found there must be reproducible.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if "CI" in os.environ:
+    hypothesis.settings.load_profile("ci")
 
 StartHop = Callable[..., Awaitable[Service]]
 StartProcess = Callable[..., Awaitable[hop.HopProcess]]

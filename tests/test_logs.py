@@ -234,7 +234,9 @@ async def test_no_secret_is_logged_or_shown(
 async def _malformed(endpoint: str, token: str) -> None:
     """A request that is not HTTP, with a token in it."""
     reader, writer = await asyncio.open_connection(*endpoint.split(":"))
-    writer.write(f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nBad Header: {token}\x00\r\n\r\n".encode())
+    writer.write(
+        f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nBad Header: {token}\x00\r\n\r\n".encode()
+    )
     assert b" 400 " in await reader.readline()
     writer.close()
     await writer.wait_closed()

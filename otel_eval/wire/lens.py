@@ -68,7 +68,11 @@ _ITEMS = lens_classes(
 
 
 class AttributeMap(Protocol):
-    """Attribute keys to the undecoded bytes of their AnyValue; of a key given twice the last one counts."""
+    """Attribute keys to the undecoded bytes of their AnyValue; of a key given twice the last one counts.
+
+    A key that is not UTF-8 is given as bytes. An attribute with more fields than key and value is not seen (protobuf
+    takes it for an unknown field); OTLP has such only in profiles.
+    """
 
     def get(self, key: str, default: bytes | None = None) -> bytes | None: ...  # noqa: D102
     def __contains__(self, key: str) -> bool: ...

@@ -115,6 +115,30 @@ def test_a_damaged_header_costs_one_record(open_log: Open, tmp_path: Path) -> No
     assert log.damage.value == 1
 
 
+@pytest.mark.parametrize("beside", [-33, -32, -31, -16, -2, -1, 0, 1, 31, 32])
+def test_the_next_header_is_found_where_two_steps_of_the_search_meet(open_log: Open, tmp_path: Path, beside: int) -> None:
+    log = open_log(segment_bytes=5 * MIB)
+    log.append(bytes(MIB + 1 + beside - HEADER_BYTES), 1)
+    log.append(b"next", 1)
+    with open(files(tmp_path)[0], "r+b") as file:
+        file.write(b"\xff")
+    assert bodies(log) == [b"next"]
+    assert log.damage.value == 1
+
+
+@pytest.mark.parametrize("recent_bytes", [0, MIB])
+def test_a_read_gives_as_many_records_as_fit_or_one(open_log: Open, recent_bytes: int) -> None:
+    log = open_log(recent_bytes=recent_bytes)
+    positions = [log.append(bytes(100 - HEADER_BYTES), number) for number in range(5)]
+    for start in range(5):
+        for max_bytes in range(0, 700, 50):
+            chunk = log.read(positions[start], max_bytes)
+            count = max(1, min(max_bytes // 100, 5 - start))
+            assert [record.items for record in chunk.records] == list(range(start, start + count))
+            assert chunk.end == (start + count) * 100
+    assert log.read(log.end, 1000) == ([], log.end)
+
+
 def test_files_that_are_none_of_ours_are_left_alone(open_log: Open, tmp_path: Path) -> None:
     log = open_log()
     log.append(b"good", 1)
@@ -140,6 +164,39 @@ def test_a_cursor_beyond_the_end_is_moved_to_the_end(open_log: Open, tmp_path: P
     log.append(b"new", 1)
     reader.close()
     assert Reader(log, tmp_path / "cursor").position == 0
+
+
+def test_a_cursor_that_was_beyond_the_end_does_not_go_back_there_when_a_later_write_is_torn(
+    open_log: Open, tmp_path: Path
+) -> None:
+    log = open_log()
+    log.append(b"lost in a power failure", 1)
+    reader = Reader(log, tmp_path / "cursor")
+    for _ in range(2):  # both slots
+        reader.advance(log.end)
+    reader.close()
+    log.close()
+    os.truncate(files(tmp_path)[0], 0)
+    log = open_log()
+    Reader(log, tmp_path / "cursor").close()
+    for _ in range(10):
+        log.append(b"new", 1)
+    whole = (tmp_path / "cursor").read_bytes()
+    for slot in (0, 24):
+        (tmp_path / "cursor").write_bytes(whole[:slot] + bytes(24) + whole[slot + 24 :])
+        assert Reader(log, tmp_path / "cursor").position == 0
+
+
+def test_what_stands_behind_the_end_of_an_older_segment_was_never_acknowledged(open_log: Open, tmp_path: Path) -> None:
+    log = open_log(segment_bytes=100)
+    for body in (b"1" * 90, b"2" * 90):
+        log.append(body, 1)
+    log.close()
+    with open(files(tmp_path)[0], "ab") as file:
+        file.write(record(b"refused, and could not be cut off"))
+    log = open_log(segment_bytes=100)
+    assert bodies(log) == [b"1" * 90, b"2" * 90]
+    assert log.damage.value == 0
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 48, b"\xff" * 48, b"short", b"\xff" * 4096])
@@ -172,8 +229,10 @@ def test_a_small_budget_is_free_again_once_everything_was_read(open_log: Open, t
     log = open_log(limit=1000, segment_bytes=900, keep=False)
     reader = Reader(log, tmp_path / "cursor")
     log.append(bytes(600), 1)
+    before = files(tmp_path)
     with pytest.raises(RetryableError):
         log.append(bytes(600), 1)
+    assert files(tmp_path) == before
     reader.advance(log.end)
     log.append(bytes(600), 1)
 

@@ -116,10 +116,13 @@ class LogMachine(RuleBasedStateMachine):
             return
         assert self.log.end == end
 
-    @rule(name=st.sampled_from(READERS), max_bytes=st.integers(0, 2 * SEGMENT_BYTES))
-    def read(self, name: str, max_bytes: int) -> None:
-        if name in self.places:
-            self.check_read(self.places[name], max_bytes)
+    @rule(name=st.sampled_from(READERS), max_bytes=st.integers(0, 2 * SEGMENT_BYTES), exactly=st.integers(0, 3))
+    def read(self, name: str, max_bytes: int, exactly: int) -> None:
+        """Read some bytes, or just as many as the next records have."""
+        place = self.places.get(name)
+        if place is not None:
+            ends = [record.end for record in self.written if record.position >= place.read_to][:exactly]
+            self.check_read(place, ends[-1] - place.read_to if ends else max_bytes)
 
     @rule(name=st.sampled_from(READERS), part=fractions)
     def advance(self, name: str, part: float) -> None:
@@ -236,6 +239,10 @@ class LogMachine(RuleBasedStateMachine):
         expected = [(record.position, record.end, record.items, record.body) for record in span if not record.damaged]
         assert [(r.position, r.end, r.items, bytes(r.body)) for r in chunk.records] == expected
         assert len(chunk.records) < 2 or chunk.records[-1].end - chunk.records[0].position <= max_bytes
+        behind = next((record for record in self.written if record.position == chunk.end), None)
+        if chunk.records and behind and not any(record.damaged for record in (*span, behind)):
+            first_of_a_file = any(int(file.stem) == behind.position for file in self.files())
+            assert first_of_a_file or behind.end - chunk.records[0].position > max_bytes, "as many as fit"
         assert (self.log.damage.value > damage) == any(record.damaged for record in span)
         place.read_to = chunk.end
 

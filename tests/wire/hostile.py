@@ -39,23 +39,21 @@ def written(before: bytes, unit: bytes, after: bytes, units: int = SIZE) -> byte
 Case = tuple[Kind, Callable[[], bytes]]
 BINARY: dict[str, Case] = {
     "resource groups": (Kind.TRACES, lambda: nested(unit=b"\x0a\0")),
-    "scope groups": (Kind.TRACES, lambda: nested(1, unit=b"\x12\0")),
     "spans": (Kind.TRACES, lambda: nested(1, 2, unit=b"\x12\0")),
     "attributes of one span": (Kind.TRACES, lambda: nested(1, 2, 2, unit=b"\x4a\0")),
-    "links of one span": (Kind.TRACES, lambda: nested(1, 2, 2, unit=b"\x6a\0")),
     "attributes of the resource": (Kind.TRACES, lambda: nested(1, 1, unit=b"\x0a\0")),
     "entity keys": (Kind.TRACES, lambda: nested(1, 1, 3, unit=b"\x1a\0")),
     "nested values": (Kind.TRACES, lambda: nested(1, 2, 2, 9, 2, *[5, 1] * 20, unit=b"\x2a\0")),
-    "as many spans as are let in": (Kind.TRACES, lambda: nested(1, 2, unit=oracle.field(2, oracle.field(5, b"n" * 66)))),
+    "as many spans as are let in": (
+        Kind.TRACES,
+        lambda: nested(1, 2, unit=oracle.field(2, b"\x4a\0\x5a\0\x6a\0\x72\0\x7a\0" * 6 + b"\x2a\2ab")),
+    ),
     "unknown fields": (Kind.TRACES, lambda: nested(unit=b"\x48\0")),
     "unknown fields between others": (Kind.TRACES, lambda: nested(1, 2, 2, unit=b"\x4a\0\xc8\x3e\0")),
-    "unknown groups": (Kind.TRACES, lambda: nested(unit=b"\x4b\x4c")),
-    "log records": (Kind.LOGS, lambda: nested(1, 2, unit=b"\x12\0")),
-    "metrics": (Kind.METRICS, lambda: nested(1, 2, unit=b"\x12\0")),
     "data points": (Kind.METRICS, lambda: nested(1, 2, 2, 7, unit=b"\x0a\0")),
     "as many data points as are let in": (
         Kind.METRICS,
-        lambda: nested(1, 2, 2, 10, unit=oracle.field(1, oracle.nest(8, 2, value=b"\1" * 64))),
+        lambda: nested(1, 2, 2, 10, unit=oracle.field(1, b"\x0a\2\x12\0\x42\0\x4a\0\x5a\0" * 6 + b"\x42\2\x12\0")),
     ),
     "packed buckets": (Kind.METRICS, lambda: nested(1, 2, 2, 10, 1, 8, 2, unit=b"\1")),
     "single buckets": (Kind.METRICS, lambda: nested(1, 2, 2, 10, 1, 8, unit=b"\x10\1")),

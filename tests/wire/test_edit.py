@@ -39,7 +39,7 @@ def same_but_request_fields(item: oracle.Item) -> tuple[bytes, bytes, bytes]:
 @strategies.PROPERTY
 @given(strategies.kinds, st.data())
 def test_joining_keeps_each_item_with_its_resource_and_scope(kind: Kind, data: st.DataObject) -> None:
-    bodies = data.draw(st.lists(sound_bodies(kind), max_size=4))
+    bodies = data.draw(st.lists(sound_bodies(kind), max_size=2))
     joined = edit.join(bodies)
     assert joined == edit.join(map(memoryview, bodies))
     expected = [same_but_request_fields(item) for body in bodies for item in oracle.items(body)]
