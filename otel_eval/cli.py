@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -92,6 +93,25 @@ def show_config(file: str | None, settings: tuple[str, ...]) -> None:
 
         text = yaml.safe_dump(effective(loaded.config), sort_keys=False, allow_unicode=True)
         click.echo(text.replace("$", "$$"), nl=False)  # as it is written in a file
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
+def inspect(files: tuple[Path, ...], as_json: bool) -> None:
+    """Show the traces in captured OTLP request bodies: binary, or OTLP/JSON; spans and log records together."""
+    with _plain_errors():
+        from otel_eval.inspection.load import load
+
+        views = load(files)
+        if as_json:
+            from otel_eval.inspection.document import to_json
+
+            click.echo(to_json(views))
+        else:
+            from otel_eval.inspection.render import show
+
+            show(views)
 
 
 @main.group("dead-letter")

@@ -66,6 +66,33 @@ _ITEMS = lens_classes(
     },
 )  # fmt: skip
 
+_AROUND = lens_classes(
+    "otel_eval.lens.around",
+    {
+        "ResourceFields": [("resource", 1, "Resource")],
+        "Resource": [("attributes", 1, "map")],
+        "ScopeFields": [("scope", 1, "Scope")],
+        "Scope": [("name", 1, "bytes")],
+    },
+)
+_VALUES = lens_classes(
+    "otel_eval.lens.values",
+    {
+        "AnyValue": [
+            ("string_value", 1, "bytes"),
+            ("bool_value", 2, "int32"),
+            ("int_value", 3, "int64"),
+            ("double_value", 4, "double"),
+            ("array_value", 5, "ArrayValue"),
+            ("kvlist_value", 6, "KeyValueList"),
+            ("bytes_value", 7, "bytes"),
+        ],
+        "ArrayValue": [("values", 1, ["AnyValue"])],
+        "KeyValueList": [("values", 1, ["KeyValue"])],
+        "KeyValue": [("key", 1, "bytes"), ("value", 2, "AnyValue")],
+    },
+)
+
 
 class AttributeMap(Protocol):
     """Attribute keys to the undecoded bytes of their AnyValue; of a key given twice the last one counts.
@@ -189,9 +216,24 @@ def log_record(raw: bytes) -> LogRecord:
     return cast(LogRecord, _parse("LogRecord", raw))
 
 
-def _parse(message: str, raw: bytes) -> Message:
+def resource_attributes(resource: bytes) -> AttributeMap:
+    """The attributes of a group's `resource`; raises PermanentError when it does not parse."""
+    return cast(AttributeMap, cast(Any, _parse("ResourceFields", resource, _AROUND)).resource.attributes)
+
+
+def scope_name(scope: bytes) -> bytes:
+    """The name of the instrumentation scope of a group's `scope`; raises PermanentError when it does not parse."""
+    return cast(bytes, cast(Any, _parse("ScopeFields", scope, _AROUND)).scope.name)
+
+
+def any_value(raw: bytes) -> Any:
+    """Look at an encoded AnyValue; its texts are bytes. Raises PermanentError when it does not parse."""
+    return _parse("AnyValue", raw, _VALUES)
+
+
+def _parse(message: str, raw: bytes, classes: Mapping[str, type[Message]] = _ITEMS) -> Message:
     try:
-        return _ITEMS[message].FromString(raw)
+        return classes[message].FromString(raw)
     except DecodeError:
         raise PermanentError(f"not an OTLP {message}") from None
 

@@ -15,6 +15,8 @@ FieldSpec = tuple[str, int, str | list[str]]
 _SCALARS: Mapping[str, Any] = {
     "bytes": _Field.TYPE_BYTES,
     "int32": _Field.TYPE_INT32,
+    "int64": _Field.TYPE_INT64,
+    "double": _Field.TYPE_DOUBLE,
     "fixed32": _Field.TYPE_FIXED32,
     "fixed64": _Field.TYPE_FIXED64,
 }

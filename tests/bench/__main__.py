@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench import hop
+from tests.bench import hop, view
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
         ("CPU a span, hop against null hop (gRPC in and out, no compression)", hop.costs),
         ("Latency of Export at half load, spans of 4 kB, 20 a request", hop.latencies),
         ("Journal", hop.replay),
+        ("Reading a trace: every field of its view and all signals", view.costs),
     ):
         print(f"\n{title}")
         for row in rows():

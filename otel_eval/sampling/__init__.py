@@ -1,0 +1,1 @@
+"""Which traces to judge. So far: the quality signals that a trace shows by itself."""
