@@ -96,14 +96,18 @@ def show_config(file: str | None, settings: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="FILE|TRACE_ID...")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-def inspect(files: tuple[Path, ...], as_json: bool) -> None:
-    """Show the traces in captured OTLP request bodies: binary, or OTLP/JSON; spans and log records together."""
+@_config_option
+@_set_option
+def inspect(sources: tuple[str, ...], as_json: bool, file: str | None, settings: tuple[str, ...]) -> None:
+    """Show the traces in captured OTLP request bodies (binary or OTLP/JSON), or a trace that is in a hop's journal."""
     with _plain_errors():
-        from otel_eval.inspection.load import load
+        from otel_eval.inspection.load import find, is_trace_id, load
 
-        views = load(files)
+        views = load([Path(source) for source in sources if not is_trace_id(source)])
+        for trace_id in filter(is_trace_id, sources):
+            views += find(trace_id, _load(file, settings).config.journal.directory)
         if as_json:
             from otel_eval.inspection.document import to_json
 

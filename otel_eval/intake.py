@@ -1,5 +1,7 @@
 """What happens to a request between a receiver and the journal."""
 
+import asyncio
+
 from otel_eval.errors import OtelEvalError
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, PartialSuccess
@@ -7,6 +9,8 @@ from otel_eval.telemetry import Metrics
 from otel_eval.wire import check, edit
 
 _COMPLETE = PartialSuccess()
+_INSPECT_IN_THREAD_FROM = 1 << 20
+"""Larger requests, which may be made to take long, do not hold the others up."""
 
 
 class Intake:
@@ -23,7 +27,10 @@ class Intake:
         would refuse everything that travels with them. Raises PermanentError for a body that is no such request,
         RetryableError while there is no room.
         """
-        found = check.inspect(kind, body)
+        if len(body) < _INSPECT_IN_THREAD_FROM:
+            found = check.inspect(kind, body)
+        else:
+            found = await asyncio.to_thread(check.inspect, kind, body)
         if found.items == 0:
             return _COMPLETE
         rejected = len(found.invalid)

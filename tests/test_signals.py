@@ -28,6 +28,7 @@ FIRES: list[tuple[str, list[Made]]] = [
     ("model_error", [span({**CHAT, "error.type": "openai.RateLimitError"})]),
     ("model_error", [span({**CHAT, "http.response.status_code": 503})]),
     ("model_error", [span({"langfuse.observation.type": "generation", "langfuse.observation.level": "ERROR"})]),
+    ("model_error", [span({**CHAT, "gen_ai.response.status": "failed"})]),
     ("tool_error", [span(TOOL, failed=True)]),
     ("tool_error", [span({**TOOL, "error.type": "tool_error"})]),
     ("tool_error", [span({**TOOL, "gen_ai.tool.status": "error"})]),

@@ -1,14 +1,18 @@
 """Reading captured request bodies: `.pb`, and OTLP/JSON as one request or one a line (the Collector's file exporter)."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from otel_eval.errors import ConfigError, PermanentError, TooLargeError
+from otel_eval.journal import stored_bodies
 from otel_eval.records import Kind
 from otel_eval.traces.joining import read_traces
 from otel_eval.traces.view import TraceView
 from otel_eval.wire import check, lens, otlp_json
+
+_TRACE_ID = re.compile("[0-9a-fA-F]{32}")
 
 
 def load(files: Iterable[Path]) -> list[TraceView]:
@@ -18,6 +22,25 @@ def load(files: Iterable[Path]) -> list[TraceView]:
         for kind, body in _bodies(file):
             groups[kind] += lens.groups(body)
     return read_traces(groups[Kind.TRACES], groups[Kind.LOGS])
+
+
+def is_trace_id(source: str) -> bool:
+    """Whether this is a trace id and not the name of a file."""
+    return bool(_TRACE_ID.fullmatch(source)) and not Path(source).exists()
+
+
+def find(trace_id: str, journal_directory: Path) -> list[TraceView]:
+    """One trace out of the journal of a hop, running or not. Raises ConfigError when it is not there."""
+    wanted = bytes.fromhex(trace_id)
+    groups: dict[Kind, list[lens.Group]] = {Kind.TRACES: [], Kind.LOGS: []}
+    for kind in groups:
+        for body in stored_bodies(journal_directory, kind):
+            if wanted in (request := bytes(body)):  # before anything is parsed
+                groups[kind] += lens.groups(request)
+    views = [view for view in read_traces(groups[Kind.TRACES], groups[Kind.LOGS]) if view.trace_id == trace_id.lower()]
+    if not views:
+        raise ConfigError(f"no trace {trace_id} in {journal_directory}; what has been delivered is kept there only briefly")
+    return views
 
 
 def _bodies(file: Path) -> Iterator[tuple[Kind, bytes]]:

@@ -22,13 +22,15 @@ What it guarantees
   take depends on `sync`: `always` (each acceptance waits for an fsync, shared by all that wait), `interval` (an fsync
   a second), `never`.
 - A record that was cut short by a crash is removed at the start. A damaged record is reported, counted and
-  skipped by its length; where the header itself is damaged, up to the next valid header.
+  skipped by its length; where the header itself is damaged, up to the next valid header; where a file is cut short
+  or gone, up to the next file.
 - Nothing is deleted before every reader has passed it. When the budget is used up, or the disk is full, `append`
   raises RetryableError and nothing is written; it works again as soon as there is room.
 - Readers see each record at least once: a cursor moves after delivery.
 
-Limits: one process; a body below 4 GiB; the budget counts whole segments, so up to one segment a log stays on disk
-after everything has been read.
+Limits: one process; a body below 4 GiB. Whole segments are deleted, so up to one segment a log stays on disk after
+everything has been read, until the budget needs its room. Behind a damaged header, what looks like a record in a body
+that a sender chose is taken for one.
 
 Why a log for each kind, and not one for all: an exporter whose backend takes traces but stalls on metrics must not
 send its traces again after a restart, so it needs a cursor for each kind, and with separate logs no reader has to step
@@ -39,3 +41,4 @@ from otel_eval.journal.journal import Journal as Journal
 from otel_eval.journal.log import Log as Log
 from otel_eval.journal.log import Reader as Reader
 from otel_eval.journal.record import Record as Record
+from otel_eval.journal.stored import stored_bodies as stored_bodies

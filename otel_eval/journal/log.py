@@ -208,21 +208,22 @@ class Log:
 
     def _cut_torn_tail(self, segment: Segment) -> None:
         """Remove what a crash left of the last write: everything behind the last intact record."""
-        position = good = segment.base
-        while position < segment.end:
-            header = decode_header(segment.read(position, HEADER_BYTES), 0)
+        buffer = segment.read(segment.base, segment.size)
+        offset = good = 0
+        while offset < len(buffer):
+            header = decode_header(buffer, offset)
             if header is None:
-                position = segment.find_header(position + 1)
+                offset = segment.find_header(segment.base + offset + 1) - segment.base
                 continue
-            end = position + HEADER_BYTES + header.length
-            if end > segment.end:  # nothing inside an unfinished record is looked at: senders chose those bytes
+            end = offset + HEADER_BYTES + header.length
+            if end > len(buffer):  # nothing inside an unfinished record is looked at: senders chose those bytes
                 break
-            if end < segment.end or intact(header, segment.read(position + HEADER_BYTES, header.length)):
+            if end < len(buffer) or intact(header, buffer[offset + HEADER_BYTES : end]):
                 good = end
-            position = end
-        if good < segment.end:
-            _log.warning("removed an unfinished record from the journal", file=str(segment.path), bytes=segment.end - good)
-            segment.truncate(good - segment.base)
+            offset = end
+        if good < len(buffer):
+            _log.warning("removed an unfinished record from the journal", file=str(segment.path), bytes=len(buffer) - good)
+            segment.truncate(good)
 
 
 class Reader:

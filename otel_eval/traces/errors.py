@@ -81,4 +81,6 @@ def _failed_by_attributes(span: SpanReader) -> bool:
         code = number(span.get("http.response.status_code"))
         if code is not None and code >= 400:
             return True
+    if "gen_ai.response.status" in span.attributes and span.get("gen_ai.response.status") == "failed":
+        return True
     return "success" in span.attributes and span.get("success") in (False, "false")

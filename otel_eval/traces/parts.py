@@ -92,7 +92,7 @@ def tool_call(block: Plain) -> ToolCall | None:
     name = text_or_none(first(block, "name", "toolName", "tool_name", "function"))
     if name is None:
         return None
-    arguments = first(block, "arguments", "args", "input", "parameters", "partial_json")
+    arguments = first(block, "arguments", "args", "input", "parameters", "partial_json", "server_tool_call")
     identity = first(block, "id", "call_id", "tool_call_id", "toolCallId", "toolUseId")
     if block.get("type") == "function_call":  # Responses API: `id` is the item, `call_id` is what the result names
         identity = first(block, "call_id", "id")

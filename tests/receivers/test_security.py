@@ -166,7 +166,11 @@ async def test_tokens_in_a_file_can_be_rotated_while_running(tmp_path: Path, pro
             assert await codes(protocol, port, *tokens) == [YES, YES, NO, NO]
             replace(file, "two\nthree\n")
             assert await codes(protocol, port, *tokens) == [NO, YES, YES, NO]
-            file.write_text("one\n")  # in place
+            written = file.stat().st_mtime_ns
+            file.write_text("three\n")  # in place, within one tick of a coarse clock
+            os.utime(file, ns=(written, written))
+            assert await codes(protocol, port, *tokens) == [NO, NO, YES, NO]
+            file.write_text("one\n")
             assert await codes(protocol, port, *tokens) == [YES, NO, NO, NO]
             assert lines == []
             for break_file in (file.unlink, lambda: file.write_text(" \n"), file.unlink, file.mkdir):

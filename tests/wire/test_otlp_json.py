@@ -245,3 +245,12 @@ def test_too_many_values_are_refused() -> None:
     ):
         with pytest.raises(TooLargeError):
             convert(body)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'{"resourceSpans":[{"scopeSpans":[', b"]}]}"), (b'{"resourceSpans":[{"scopeSpans":[{"spans":[', b"]}]}]}")],
+)
+def test_too_many_groups_and_items_are_refused(before: bytes, after: bytes) -> None:
+    with pytest.raises(TooLargeError):
+        convert(before + b"{}," * check.MAX_ITEMS + b'{"spans":[{}]}' + after)

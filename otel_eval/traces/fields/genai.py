@@ -176,7 +176,7 @@ FIELDS: Fields = {
     "tool_arguments": values("gen_ai.tool.call.arguments"),
     "tool_result": values("gen_ai.tool.call.result"),
     "tool_status": texts("gen_ai.tool.status"),
-    "documents": values("gen_ai.retrieval.documents"),
+    "documents": values("gen_ai.retrieval.documents", "gen_ai.memory.records"),
 }  # fmt: skip
 
 # Behind the conventions that flatten: these events often stand beside the flattened attributes.
