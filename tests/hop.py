@@ -1,6 +1,7 @@
 """A hop for tests: in this process (`start_service`), or as the real command in its own (`HopProcess`)."""
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -16,16 +17,20 @@ from otel_eval.config import load
 from otel_eval.service import Service
 
 
+_PORTS = itertools.cycle(random.sample(range(20_000, 32_000), 12_000))
+"""In an order of its own for each process; none comes twice within a test."""
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on, and that the system does not give to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
+    for port in _PORTS:
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
+    raise AssertionError("there are no free ports")
 
 
 def settings(directory: Path, exporters: dict[str, Any], **sections: Any) -> dict[str, Any]:
