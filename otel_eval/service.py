@@ -22,6 +22,7 @@ from otel_eval.operations import Page, health_page, metrics_page
 from otel_eval.receivers.grpc import GrpcReceiver
 from otel_eval.receivers.http import HttpReceiver
 from otel_eval.receivers.security import ssl_context
+from otel_eval.records import Kind
 from otel_eval.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -71,6 +72,7 @@ class Service:
                 await running.prepare()
                 self._start_exporter(running)
             self._name_forgotten_readers()
+            self._name_unsent_kinds()
             await self._start_pages(self._config)
             await self._start_receivers(self._config)
         except BaseException:
@@ -246,6 +248,10 @@ class Service:
             self.journal.budget.used += seen[1] - self._dead_letters_seen[1]
             self._dead_letters_seen = seen
             await asyncio.sleep(_MEASURE_S)
+
+    def _name_unsent_kinds(self) -> None:
+        for kind in set(Kind).difference(*(running.config.types for running in self._exporters.values())):
+            _log.warning("no exporter takes this kind of request; what arrives is accepted and not kept", kind=str(kind))
 
     def _name_forgotten_readers(self) -> None:
         for name in sorted(self.journal.reader_names() - set(self._exporters)):

@@ -16,7 +16,6 @@ import yaml
 from otel_eval.config import load
 from otel_eval.service import Service
 
-
 _PORTS = itertools.cycle(random.sample(range(20_000, 32_000), 12_000))
 """In an order of its own for each process; none comes twice within a test."""
 

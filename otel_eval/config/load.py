@@ -46,6 +46,8 @@ def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
         doc.value["exporters"], notes = environment.exporters()
         doc.origins[("exporters",)] = environment.ORIGIN
     config = _convert(doc, Config, doc.value, ())
+    if not config.exporters:  # what arrives would be acknowledged and then deleted
+        raise ConfigError(f"{doc.place(('exporters',))}: expected at least one exporter; debug shows what arrives")
     exporters = {name: _exporter(doc, name, settings_of_one) for name, settings_of_one in config.exporters.items()}
     return Loaded(msgspec.structs.replace(config, exporters=exporters), doc.name, notes)
 
