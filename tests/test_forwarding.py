@@ -8,6 +8,7 @@ import aiohttp
 import grpc
 import grpc.aio
 import pytest
+import structlog.testing
 
 from otel_eval.records import Kind
 from otel_eval.service import Service
@@ -86,3 +87,10 @@ async def test_a_backend_that_comes_back_gets_everything(sink: Sink, start_hop: 
         assert sorted(await back.wait_for_items(len(expected))) == sorted(expected)
     finally:
         await back.stop()
+
+
+async def test_a_kind_that_no_exporter_takes_is_named_at_the_start(sink: Sink, start_hop: StartHop) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await start_hop({"otlp": otlp_to(sink.grpc_port, types=["traces"])})
+    named = [line["kind"] for line in lines if "no exporter takes" in line["event"]]
+    assert sorted(named) == ["logs", "metrics"]

@@ -28,6 +28,7 @@ MISTAKES = [
     Mistake("null_character", 'journal: {directory: "a\\0b"}', ("c.yaml:1: journal.directory", "character")),
     Mistake("half_a_character", 'journal: {directory: "\\ud800"}', ("c.yaml:1: journal.directory", "character")),
     Mistake("list", "- journal", ("c.yaml: expected sections", "receivers, journal, exporters, telemetry, service")),
+    Mistake("no_exporter", "exporters: {}", ("c.yaml:1: exporters: expected at least one exporter",)),
     Mistake("text", "journal", ("c.yaml: expected sections",)),
     Mistake("two_documents", "journal: {}\n---\njournal: {}\n", ("c.yaml:2: not valid YAML", "single document")),
     Mistake("key_twice", "journal: {}\nservice: {}\njournal: {}\n", ("c.yaml:3: journal is given twice",)),
