@@ -26,8 +26,6 @@ _MAX_THROTTLE_S = 3600.0
 
 _STORE_RETRY_S = 5.0
 
-_SMALL_BYTES = 16 << 10
-
 
 class Request(NamedTuple):
     """One request as it was accepted, or a part of one; `label` names it among the dead letters."""
@@ -165,12 +163,8 @@ class SendingLoop:
         return []
 
     def _parts(self, request: Request, max_bytes: int) -> list[Request]:
-        """The request cut between its items; whole when its resource is so large that the parts would be much more in sum."""
-        body = bytes(request.body)
-        repeated = max((len(group.resource) + len(group.scope) for group in lens.groups(body)), default=0)
-        if repeated > max(max_bytes // 4, _SMALL_BYTES):
-            return [request]
-        bodies = edit.split(body, max_bytes)
+        """The request cut between its items; whole when the parts would be much more in sum, see `edit.split`."""
+        bodies = edit.split(bytes(request.body), max_bytes)
         return [
             Request(f"{request.label}-{index}", body, lens.count_items(self._kind, body)) for index, body in enumerate(bodies)
         ]
