@@ -94,8 +94,8 @@ class Examiner:
             found, cached = tuple(map(_sound, answer)), False
             if key is not None:
                 await self._cache.put(key, found)
-        roots = subject.view.tree.roots
-        root, ended = roots[0].span_id if roots else _NO_SPAN, time.time_ns()
+        tree, ended = subject.view.tree, time.time_ns()
+        root = tree.roots[0].span_id if tree.roots else _NO_SPAN
         scores = [
             Score(
                 name=one.name,
@@ -114,8 +114,10 @@ class Examiner:
                 cached=cached,
                 start_ns=started,
                 end_ns=ended,
+                span_name=target.name if target is not None else "",
+                span_start_ns=target.start_ns if target is not None else 0,
             )
-            for one in found
+            for one, target in ((one, tree.by_id.get(one.span_id or root)) for one in found)
         ]
         return Result(evaluator=configured.name, state=State.CACHED if cached else State.SCORED), scores
 

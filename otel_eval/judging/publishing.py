@@ -60,7 +60,7 @@ def not_queued(decided: Decided, job_id: str, state: State, reason: str) -> Judg
 def _with_origin(made: Judgement, decided: Decided | None, view: TraceView | None) -> Judgement:
     if decided is None:
         return replace(made, pi=0.0)
-    facts = Facts(view or TraceView(()), {})
+    facts = Facts(view or TraceView(()), {})  # for sessions, and what was asked for: nobody has counted those
     return replace(
         made,
         revision=decided.revision,
@@ -70,12 +70,14 @@ def _with_origin(made: Judgement, decided: Decided | None, view: TraceView | Non
         reasons=tuple(decided.rates),
         signals=tuple(decided.signals),
         stratum=decided.stratum,
-        service=decided.service,
-        service_version=facts.attribute("service.version"),
-        model=facts.model,
-        prompt_version=facts.prompt_version,
+        service=decided.service or (facts.view.service_name or "")[:100],
+        service_version=decided.service_version or facts.attribute("service.version"),
+        model=decided.model or facts.model,
+        prompt_version=decided.prompt_version or facts.prompt_version,
         session_id=facts.view.session_id or "",
         resource=facts.view.resource,
+        minute=decided.minute,
+        signal_class=decided.signal_class,
     )
 
 

@@ -33,7 +33,10 @@ class State(StrEnum):
 
 
 class Score(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One score; `value` and `label` as in `gen_ai.evaluation.score.*`. `span_id` is the target span, hexadecimal."""
+    """One score; `value` and `label` as in `gen_ai.evaluation.score.*`.
+
+    `span_id` (hexadecimal), `span_name` and `span_start_ns` are those of the target span.
+    """
 
     name: str
     evaluator: str
@@ -51,6 +54,8 @@ class Score(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cached: bool = False
     start_ns: int = 0
     end_ns: int = 0
+    span_name: str = ""
+    span_start_ns: int = 0
 
 
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,8 +70,8 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything about one judged trace. Ids are hexadecimal, times ns since 1970.
 
     `reason` says why the trace was not looked at; `expires_at_ns` is the deadline of the job.
-    `pi` and what follows is the decision that chose it (see the ledger). `resource` is the encoded Resource of the
-    target, with the field around it, as OTLP groups have it.
+    `pi` and what follows is the decision that chose it, and the cell in which the trace is counted (see the ledger).
+    `resource` is the encoded Resource of the target, with the field around it, as OTLP groups have it.
     """
 
     job: str
@@ -91,6 +96,8 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str = ""
     tries: int = 1
     resource: bytes = b""
+    minute: int = 0
+    signal_class: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(Judgement)

@@ -168,6 +168,8 @@ class Decider:
         if number.source is not Source.HASH and number.r < upstream:  # a sampler with this threshold had not let it through
             state, upstream = TraceState(), 0
         policy = max(rates, key=rates.__getitem__, default="")
+        minute = (entry.decided_ns or entry.due_ns) // MINUTE_NS
+        row = row_of(facts, minute=minute, stratum=stratum, policy=policy, chosen=False)
         decided = Decided(
             trace_id=trace_id,
             time_ns=entry.due_ns,
@@ -184,15 +186,20 @@ class Decider:
             policy=policy,
             signals={name: signal.detail[:_MAX_SIGNAL_DETAIL] for name, signal in facts.signals.items()},
             stratum=stratum,
-            service=(facts.view.service_name or "")[:100],
-            spans=facts.view.span_count,
+            service=row.service,
+            spans=row.spans,
             complete=entry.complete,
             whole=whole,
-            eligible=facts.is_agent,
+            eligible=row.eligible,
             pressure=self._pressure,
+            minute=minute,
+            signal_class=row.signal_class,
+            service_version=row.service_version,
+            model=row.model,
+            prompt_version=row.prompt_version,
+            start_ns=facts.view.start_ns,
+            duration_ns=max(0, facts.view.end_ns - facts.view.start_ns),
         )
-        minute = (entry.decided_ns or entry.due_ns) // MINUTE_NS
-        row = row_of(facts, minute=minute, stratum=stratum, policy=policy, chosen=False)
         baseline = rates.get(self.policies[0].name, 0.0)
         return Draft(
             decided=decided,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from otel_eval.sampling.ledger import Decided
+from otel_eval.sampling.ledger import MINUTE_NS, Decided
 from otel_eval.sampling.sessions import Turn
 from otel_eval.traces.entry import Entry, Trigger
 from otel_eval.traces.retrieval import Requests, Stored
@@ -93,4 +93,5 @@ def _decided(last: bytes, entries: Sequence[Entry]) -> Decided:
         chosen=True,
         policy="session",
         rates={"session": pi},
+        minute=entries[-1].decided_ns // MINUTE_NS,
     )

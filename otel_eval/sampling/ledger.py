@@ -38,7 +38,8 @@ class Decided(Struct, frozen=True, kw_only=True, tag="decided", omit_defaults=Tr
     `wanted` is what the policies asked for, each in `rates`; a cap may leave less of it. `upstream_pi` is None where
     nothing was said of sampling before us. `eligible` is False for what is no agent's trace. `pressure` is the
     level of the judges' budget that has lowered the rates. `unread`: there was no time
-    to look at it, or nothing left of it.
+    to look at it, or nothing left of it. `minute` and the names from `signal_class` on are those of the cell in which
+    the trace is counted (see Traffic); `start_ns` and `duration_ns` are the trace's own.
     """
 
     trace_id: bytes
@@ -64,6 +65,13 @@ class Decided(Struct, frozen=True, kw_only=True, tag="decided", omit_defaults=Tr
     capped: bool = False
     pressure: int = 0
     unread: bool = False
+    minute: int = 0
+    signal_class: str = ""
+    service_version: str = ""
+    model: str = ""
+    prompt_version: str = ""
+    start_ns: int = 0
+    duration_ns: int = 0
 
 
 class Traffic(Struct, kw_only=True, tag="traffic", omit_defaults=True):
