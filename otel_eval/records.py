@@ -36,6 +36,14 @@ class OwnKind(StrEnum):
     LEDGER = "ledger"
     EVALUATIONS = "evaluations"
 
+    @property
+    def items(self) -> str:
+        """What is counted in it."""
+        return _OWN_ITEMS[self]
+
+
+_OWN_ITEMS = {OwnKind.LEDGER: "ledger_entries", OwnKind.EVALUATIONS: "scores"}
+
 
 class Place(StrEnum):
     """Where the trace stands that feedback or an outcome is about."""

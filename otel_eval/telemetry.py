@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, V
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
-from otel_eval.records import Kind
+from otel_eval.records import Kind, OwnKind
 
 
 class Metric(NamedTuple):
@@ -26,11 +26,14 @@ class Metric(NamedTuple):
     description: str
 
 
-def _for_each_kind(prefix: str, description: str) -> dict[str, Metric]:
+_ALL = (*Kind, *OwnKind)
+
+
+def _for_each_kind(prefix: str, description: str, kinds: Iterable[Kind | OwnKind] = Kind) -> dict[str, Metric]:
     """One counter of items for each kind of request, the way the Collector names them."""
     return {
         f"{prefix}_{kind.items}": Metric("counter", f"{{{kind.items}}}", description.format(kind.items.replace("_", " ")))
-        for kind in Kind
+        for kind in kinds
     }
 
 
@@ -38,9 +41,9 @@ METRICS: dict[str, Metric] = {
     **_for_each_kind("receiver_accepted", "{} journaled and acknowledged, by transport."),
     **_for_each_kind("receiver_refused", "{} not taken (journal full, or invalid ids), by transport."),
     "receiver_requests": Metric("counter", "{requests}", "Requests received, by transport and outcome."),
-    **_for_each_kind("exporter_sent", "{} that the backend took, by exporter."),
-    **_for_each_kind("exporter_send_failed", "{} that the backend refused for good, now dead letters, by exporter."),
-    **_for_each_kind("exporter_rejected", "{} that the backend rejected in a partial success, by exporter."),
+    **_for_each_kind("exporter_sent", "{} that the backend took, by exporter.", _ALL),
+    **_for_each_kind("exporter_send_failed", "{} that the backend refused for good, now dead letters, by exporter.", _ALL),
+    **_for_each_kind("exporter_rejected", "{} that the backend rejected in a partial success, by exporter.", _ALL),
     "exporter_requests": Metric("counter", "{requests}", "Tries to send, by exporter and outcome."),
     "exporter_send_duration": Metric("histogram", "s", "Time of one try to send, by exporter."),
     "exporter_in_flight_requests": Metric("gauge", "{requests}", "Messages not yet answered for good, by exporter and kind."),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import xxhash
 
 from otel_eval.cli.options import config_option, load, plain_errors, set_option
 from otel_eval.errors import ConfigError, OtelEvalError, RetryableError
@@ -156,12 +157,15 @@ class _Outlets:
         return [f"{name}: {problem}" for name, problem in zip(takers, answers, strict=True) if problem is not None]
 
     async def _send(self, name: str, kind: "Kind", body: bytes) -> str | None:
+        from otel_eval.exporters import Message
+
         exporter: Exporter = self._exporters[name]
         retry: Any = self._config.exporters[name].retry_on_failure
         wait_s = float(retry.initial_interval)
+        message = Message(kind, [body], f"backfill-{kind}-{xxhash.xxh3_128_hexdigest(body)}")
         for left in reversed(range(_TRIES)):
             try:
-                answer = await exporter.export(kind, body)
+                answer = await exporter.export(message)
             except RetryableError as error:
                 if not left:
                     return f"{_TRIES} tries failed: {error}"

@@ -1,5 +1,6 @@
 """What can be configured, with defaults. The text under a field is its documentation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from msgspec import Meta, field
 from otel_eval.config.sampling import Sampling, Traces
 from otel_eval.config.section import Section
 from otel_eval.config.values import Duration, ListenAddress, PositiveDuration, Secret
-from otel_eval.records import Kind, Sync
+from otel_eval.records import Kind, OwnKind, Sync
 
 Positive = Annotated[int, Meta(ge=1)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -135,6 +136,11 @@ class ExporterConfig(Section, frozen=True):
     timeout: PositiveDuration = PositiveDuration(10)
     retry_on_failure: RetryOnFailure = field(default_factory=RetryOnFailure)
     sending_queue: SendingQueue = field(default_factory=SendingQueue)
+
+    @property
+    def kinds(self) -> Sequence[Kind | OwnKind]:
+        """The logs of the journal that it reads."""
+        return self.types
 
     @property
     def reads_files(self) -> bool:

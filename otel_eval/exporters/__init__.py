@@ -6,7 +6,9 @@ file and one entry point in the group `otel_eval.exporters`, and the shared cont
 
 Guarantees: at least once. A request counts as delivered when the backend has answered success, a partial success, or
 a permanent refusal after which it is in the dead-letter store. Everything else is tried again, for ever by default:
-the journal is the buffer. A restart may send again what was under way.
+the journal is the buffer. A restart may send again what was under way, and then as the same messages with the same ids:
+where a batch ends is written down (`Reader.freeze`) before it is sent, so a backend that knows ids takes each once. Only
+a power failure may forget where batches ended.
 
 What an answer means
 - retryable (the OTLP lists): wait, with jitter and the backend's own hint, and send the same bytes again;
@@ -18,11 +20,30 @@ What an answer means
 - any other refusal: a batch is halved until the guilty request stands alone; that one goes to the dead-letter store.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from otel_eval.config import ExporterConfig
-from otel_eval.records import Kind, PartialSuccess
+from otel_eval.records import Kind, OwnKind, PartialSuccess
+from otel_eval.wire import edit
+
+
+class Message(NamedTuple):
+    """What goes to a backend at once: records of one kind, as they were journaled.
+
+    `id` is the same for the same records, however often they are sent and after a restart too, and unlike that of any
+    others. `hop` is the id of the journal that they come from, which `id` begins with.
+    """
+
+    kind: Kind | OwnKind
+    bodies: Sequence[bytes | memoryview]
+    id: str
+    hop: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """All of it as one OTLP request."""
+        return edit.join(self.bodies)
 
 
 class Exporter(Protocol):
@@ -39,8 +60,8 @@ class Exporter(Protocol):
     async def start(self) -> None:
         """Make ready; raises ConfigError for settings that cannot work, and does not wait for the backend."""
 
-    async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
-        """Send one request and return what the backend took.
+    async def export(self, message: Message) -> PartialSuccess:
+        """Send one message and return what the backend took.
 
         Raises RetryableError or PermanentError (TooLargeError when a smaller one could go). May be called
         concurrently, and must return within the configured timeout.

@@ -20,13 +20,14 @@ from urllib.parse import quote
 import structlog
 
 from otel_eval.errors import ConfigError
-from otel_eval.records import Kind
+from otel_eval.records import Kind, OwnKind
 from otel_eval.telemetry import Counter
 
 _log = structlog.get_logger(__name__)
 
 _SUFFIX = ".letter"
 _PARTS = 8
+_KINDS: dict[str, Kind | OwnKind] = {str(kind): kind for kind in (*Kind, *OwnKind)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class DeadLetter:
 
     id: str
     exporter: str
-    kind: Kind
+    kind: Kind | OwnKind
     items: int
     reason: str
     time_ns: int
@@ -65,7 +66,7 @@ class DeadLetters:
         self._changed_at = 0
         self._measured = (0, 0)
 
-    def add(self, exporter: str, kind: Kind, label: str, body: bytes, items: int, reason: str) -> str:
+    def add(self, exporter: str, kind: Kind | OwnKind, label: str, body: bytes, items: int, reason: str) -> str:
         """Store a request durably and return its id; raises OSError when it cannot be written."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         letter = f"{quote(exporter, safe='')}.{kind}.{label}"  # as the cursors are named: two exporters never share a name
@@ -143,8 +144,7 @@ def _read(path: Path) -> DeadLetter | None:
         with open(path, "rb") as file:
             head = json.loads(file.readline())
             size = os.fstat(file.fileno()).st_size
-        return DeadLetter(
-            path.stem, head["exporter"], Kind(head["kind"]), head["items"], head["reason"], head["time_ns"], size, path
-        )
+        kind = _KINDS[head["kind"]]
+        return DeadLetter(path.stem, head["exporter"], kind, head["items"], head["reason"], head["time_ns"], size, path)
     except (FileNotFoundError, IsADirectoryError, ValueError, KeyError, TypeError):  # dropped meanwhile, or no letter at all
         return None

@@ -8,6 +8,7 @@ from typing import Literal
 
 from otel_eval.config import ExporterConfig
 from otel_eval.errors import RetryableError
+from otel_eval.exporters import Message
 from otel_eval.records import Kind, PartialSuccess
 from otel_eval.wire import lens
 
@@ -38,8 +39,9 @@ class DebugExporter:
         """See Exporter."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
 
-    async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
+    async def export(self, message: Message) -> PartialSuccess:
         """See Exporter."""
+        kind, body = Kind(message.kind), message.body
         lines = [f"{self._name}: {lens.count_items(kind, body)} {kind.items.replace('_', ' ')}, {len(body)} bytes"]
         if self._detailed and kind is Kind.TRACES:
             lines += [_span_line(raw) for raw in lens.items(body)]

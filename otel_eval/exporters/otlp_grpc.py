@@ -17,6 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from otel_eval.config.models import ClientTls, OtlpExporterConfig
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError, TooLargeError
+from otel_eval.exporters import Message
 from otel_eval.exporters.otlp import (
     MAX_RESPONSE_BYTES,
     USER_AGENT,
@@ -25,7 +26,7 @@ from otel_eval.exporters.otlp import (
     ssl_context,
     without_secrets,
 )
-from otel_eval.records import Kind, PartialSuccess
+from otel_eval.records import Kind, OwnKind, PartialSuccess
 
 _Code = grpc.StatusCode
 _RETRYABLE = frozenset(
@@ -82,15 +83,15 @@ class OtlpGrpcExporter:
             self._channel = grpc.secure_channel(address, self._credentials(config.tls), options)
         else:
             self._channel = grpc.insecure_channel(address, options)
-        self._calls: dict[Kind, Any] = {kind: self._channel.unary_unary(f"/{kind.service}/Export") for kind in Kind}
+        self._calls: dict[Kind | OwnKind, Any] = {kind: self._channel.unary_unary(f"/{kind.service}/Export") for kind in Kind}
         self._threads = ThreadPoolExecutor(config.sending_queue.num_consumers * len(config.types), thread_name_prefix=self._key)
 
-    async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
+    async def export(self, message: Message) -> PartialSuccess:
         """See Exporter."""
         if self._threads is None:
             raise RetryableError("the exporter is stopped")
         try:
-            response = await asyncio.get_running_loop().run_in_executor(self._threads, self._call, kind, body)
+            response = await asyncio.get_running_loop().run_in_executor(self._threads, self._call, message)
         except grpc.RpcError as error:
             if _RESPONSE_TOO_LARGE in (error.details() or ""):
                 return PartialSuccess(message=f"the response was larger than {MAX_RESPONSE_BYTES >> 20} MiB")
@@ -108,9 +109,9 @@ class OtlpGrpcExporter:
             self._threads.shutdown(wait=False)  # calls that wait for a thread end at the closed channel
             self._threads = None
 
-    def _call(self, kind: Kind, body: bytes) -> bytes:
-        response: bytes = self._calls[kind](
-            body, timeout=self._config.timeout, metadata=tuple(self._headers.items()), compression=self._compression
+    def _call(self, message: Message) -> bytes:
+        response: bytes = self._calls[message.kind](
+            message.body, timeout=self._config.timeout, metadata=tuple(self._headers.items()), compression=self._compression
         )
         return response
 

@@ -13,6 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from otel_eval.config.models import OtlpExporterConfig
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError, TooLargeError
+from otel_eval.exporters import Message
 from otel_eval.exporters.otlp import (
     MAX_RESPONSE_BYTES,
     USER_AGENT,
@@ -21,7 +22,7 @@ from otel_eval.exporters.otlp import (
     ssl_context,
     without_secrets,
 )
-from otel_eval.records import Kind, PartialSuccess
+from otel_eval.records import Kind, OwnKind, PartialSuccess
 
 _PROTOBUF = "application/x-protobuf"
 _RETRYABLE = frozenset({429, 502, 503, 504})
@@ -56,7 +57,7 @@ class OtlpHttpExporter:
     def __init__(self, name: str, config: Config) -> None:
         self._config = config
         self._key = f"exporters.{name}"
-        self._urls = {kind: config.url(kind) or "" for kind in config.types}
+        self._urls: dict[Kind | OwnKind, str] = {kind: config.url(kind) or "" for kind in config.types}
         settings = (f"{kind}_endpoint" if getattr(config, f"{kind}_endpoint") else "endpoint" for kind in config.types)
         self._targets = {setting: self._parse(setting) for setting in settings}
         self._headers = {name.lower(): value.reveal() for name, value in config.headers.items()}
@@ -79,9 +80,9 @@ class OtlpHttpExporter:
             auto_decompress=False,
         )
 
-    async def export(self, kind: Kind, body: bytes) -> PartialSuccess:
+    async def export(self, message: Message) -> PartialSuccess:
         """See Exporter."""
-        headers = {}
+        headers, body = {}, message.body
         if self._config.compression == "gzip":
             body = await asyncio.to_thread(zlib.compress, body, 6, 31)
             headers["Content-Encoding"] = "gzip"
@@ -90,7 +91,7 @@ class OtlpHttpExporter:
             raise RetryableError("the exporter is stopped")
         try:
             async with session.post(
-                self._urls[kind],
+                self._urls[message.kind],
                 data=io.BytesIO(body),  # as bytes, aiohttp would write all of it in one go
                 headers=headers,
                 allow_redirects=False,

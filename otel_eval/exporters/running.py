@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from otel_eval.config import Config, ExporterConfig, exporter_class
 from otel_eval.config.models import Receivers
 from otel_eval.errors import ConfigError, OtelEvalError
-from otel_eval.exporters import Exporter
+from otel_eval.exporters import Exporter, Message
 from otel_eval.exporters.dead_letters import DeadLetter, DeadLetters
 from otel_eval.exporters.sending import SendingLoop
 from otel_eval.journal import Journal, Reader
@@ -67,7 +67,7 @@ class RunningExporter:
 
     def start(self, journal: Journal, dead_letters: DeadLetters, metrics: Metrics, supervise: Supervise) -> None:
         """Begin to send, after `prepare`."""
-        for kind in self.config.types:
+        for kind in self.config.kinds:
             reader = journal.reader(kind, self.name)
             loop = SendingLoop(
                 name=self.name,
@@ -76,6 +76,7 @@ class RunningExporter:
                 config=self.config,
                 reader=reader,
                 dead_letters=dead_letters,
+                hop=journal.id,
                 metrics=metrics,
             )
             self._readers.append(reader)
@@ -112,10 +113,10 @@ async def retry_dead_letters(config: Config, letters: Sequence[DeadLetter]) -> l
 async def _retry(config: Config, exporter: Exporter | None, letter: DeadLetter) -> str | None:
     if exporter is None:
         return f"no exporter {letter.exporter} is configured"
-    if letter.kind not in config.exporters[letter.exporter].types:
+    if letter.kind not in config.exporters[letter.exporter].kinds:
         return f"the exporter {letter.exporter} does not get {letter.kind} any more"
     try:
-        await exporter.export(letter.kind, letter.body())
+        await exporter.export(Message(letter.kind, [letter.body()], letter.id))
         letter.drop()
     except FileNotFoundError:
         return "it is gone"

@@ -12,10 +12,10 @@ import structlog
 
 from otel_eval.config import ExporterConfig
 from otel_eval.errors import PermanentError, RetryableError, TooLargeError
-from otel_eval.exporters import Exporter
+from otel_eval.exporters import Exporter, Message
 from otel_eval.exporters.dead_letters import DeadLetters
-from otel_eval.journal import Reader
-from otel_eval.records import Kind
+from otel_eval.journal import Reader, Record
+from otel_eval.records import Kind, OwnKind
 from otel_eval.telemetry import Metrics
 from otel_eval.wire import edit, lens
 
@@ -31,6 +31,7 @@ class Request(NamedTuple):
     """One request as it was accepted, or a part of one; `label` names it among the dead letters."""
 
     label: str
+    time_ns: int
     body: bytes | memoryview
     items: int
 
@@ -48,12 +49,13 @@ class SendingLoop:
         self,
         *,
         name: str,
-        kind: Kind,
+        kind: Kind | OwnKind,
         exporter: Exporter,
         config: ExporterConfig,
         reader: Reader,
         dead_letters: DeadLetters,
         metrics: Metrics,
+        hop: str,
     ) -> None:
         self._name = name
         self._kind = kind
@@ -62,8 +64,10 @@ class SendingLoop:
         self._reader = reader
         self._dead_letters = dead_letters
         self._metrics = metrics
+        self._hop = hop
         self._read_at = reader.position
         self._batches: deque[_Batch] = deque()
+        self._frozen: deque[int] = deque()
         self._not_before = 0.0
         self._draining = False
         self.failing: str | None = None
@@ -79,6 +83,7 @@ class SendingLoop:
     async def run(self) -> None:
         """Send until cancelled; what is under way then, or after a failure, is sent again by the next run."""
         self._read_at = self._reader.position
+        self._frozen = deque(self._reader.ends)
         self._batches.clear()
         slots = asyncio.Semaphore(self._config.sending_queue.num_consumers)
         async with asyncio.TaskGroup() as deliveries:
@@ -98,16 +103,27 @@ class SendingLoop:
     async def _next_batch(self) -> tuple[_Batch, list[Request]]:
         log = self._reader.log
         while True:
-            while log.end <= self._read_at:
-                await log.wait_beyond(self._read_at)
-            await self._wait_to_fill()
-            chunk = log.read(self._read_at, self._config.max_message_bytes)
-            self._read_at = chunk.end
-            batch = _Batch(chunk.end)
+            if self._frozen:  # as it was when it was sent first
+                records = self._read_up_to(self._frozen.popleft())
+            else:
+                while log.end <= self._read_at:
+                    await log.wait_beyond(self._read_at)
+                await self._wait_to_fill()
+                records, self._read_at = log.read(self._read_at, self._config.max_message_bytes)
+                self._reader.freeze(self._read_at)
+            batch = _Batch(self._read_at)
             self._batches.append(batch)
-            if chunk.records:
-                return batch, [Request(str(record.position), record.body, record.items) for record in chunk.records]
+            if records:
+                return batch, [Request(str(record.position), record.time_ns, record.body, record.items) for record in records]
             self._finish(batch)  # only damage
+
+    def _read_up_to(self, end: int) -> list[Record]:
+        records = []
+        while self._read_at < end:
+            chunk = self._reader.log.read(self._read_at, end - self._read_at)
+            records += chunk.records
+            self._read_at = chunk.end
+        return records
 
     async def _wait_to_fill(self) -> None:
         """Let a batch grow to its minimum size, but never longer than the flush timeout."""
@@ -142,7 +158,7 @@ class SendingLoop:
                     await self._deliver([part])
                 return
         try:
-            await self._send(edit.join(request.body for request in requests), sum(request.items for request in requests))
+            await self._send(self._message(requests), sum(request.items for request in requests))
         except PermanentError as error:
             smaller = self._smaller(requests, error)
             for some in smaller:
@@ -150,6 +166,13 @@ class SendingLoop:
             if not smaller:
                 for request in requests:
                     await self._bury(request, str(error))
+
+    def _message(self, requests: Sequence[Request]) -> Message:
+        first, last = requests[0], requests[-1]
+        # With the times: after a power failure the journal may give a position once more.
+        place = f"{first.label}-{last.label}-{first.time_ns:x}-{last.time_ns:x}"
+        bodies = [request.body for request in requests]
+        return Message(self._kind, bodies, f"{self._hop}-{self._name}-{self._kind}-{place}", self._hop)
 
     def _smaller(self, requests: Sequence[Request], error: PermanentError) -> list[Sequence[Request]]:
         """What to try instead of a message that was refused; empty when nothing smaller would do better."""
@@ -164,10 +187,11 @@ class SendingLoop:
 
     def _parts(self, request: Request, max_bytes: int) -> list[Request]:
         """The request cut between its items; whole when the parts would be much more in sum, see `edit.split`."""
-        bodies = edit.split(bytes(request.body), max_bytes)
-        return [
-            Request(f"{request.label}-{index}", body, lens.count_items(self._kind, body)) for index, body in enumerate(bodies)
-        ]
+        if not isinstance(self._kind, Kind):
+            return [request]
+        kind = self._kind
+        parts = enumerate(edit.split(bytes(request.body), max_bytes))
+        return [Request(f"{request.label}-{at}", request.time_ns, body, lens.count_items(kind, body)) for at, body in parts]
 
     async def _bury(self, request: Request, reason: str) -> None:
         letter = None
@@ -192,7 +216,7 @@ class SendingLoop:
         body = bytes(request.body)
         return self._dead_letters.add(self._name, self._kind, request.label, body, request.items, reason)
 
-    async def _send(self, body: bytes, items: int) -> None:
+    async def _send(self, message: Message, items: int) -> None:
         """Send one message until the backend has answered for good; raises PermanentError when it refuses."""
         retry = self._config.retry_on_failure
         interval = float(retry.initial_interval)
@@ -201,7 +225,7 @@ class SendingLoop:
             while (wait_s := self._not_before - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be moved on meanwhile
                 await asyncio.sleep(wait_s)
             try:
-                await self._try(body, items)
+                await self._try(message, items)
             except RetryableError as error:
                 if 0 < retry.max_elapsed_time < time.monotonic() - started:
                     raise PermanentError(f"given up after {retry.max_elapsed_time}: {error}", blames_request=False) from None
@@ -212,11 +236,11 @@ class SendingLoop:
             else:
                 return
 
-    async def _try(self, body: bytes, items: int) -> None:
+    async def _try(self, message: Message, items: int) -> None:
         started = time.monotonic()
         outcome = "retry"
         try:
-            answer = await self._exporter.export(self._kind, body)
+            answer = await self._exporter.export(message)
             outcome = "success"
         except PermanentError:
             outcome = "refused"

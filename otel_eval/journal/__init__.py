@@ -7,6 +7,7 @@ Files
     journal/lock                          held by the one process that uses the directory
     journal/traces/00000000000000000000.log   a segment, named by the position of its first byte
     journal/cursors/otlp%2Fbackend.traces     how far that exporter has delivered
+    journal/id                            16 random hex digits: positions of two journals are not the same thing
 
 A segment is a sequence of records, each a header of 32 bytes (little-endian) and a body, which is the OTLP request
 as it was accepted:
@@ -14,8 +15,9 @@ as it was accepted:
     magic "oJ" | version u8 | flags u8 | items u32 | body length u32 | accepted at, ns u64 | xxh3-64 of body u64
     | xxh32 of the 28 bytes before u32
 
-A cursor file is two slots of 24 bytes, written in turn: sequence u64, position u64, xxh3-64 of both. The valid slot
-with the higher sequence counts, so a torn write costs one step back.
+A cursor file is two slots of 544 bytes, written in turn: sequence u64, position u64, count u64 and ends u64 x 64 of the
+batches on their way, xxh3-64 of all that. The valid slot with the higher sequence counts, so a torn write costs one step
+back.
 
 What it guarantees
 - `append` returns after the bytes are with the operating system: `kill -9` loses nothing. What a power failure may

@@ -5,6 +5,8 @@ import contextlib
 import fcntl
 import heapq
 import os
+import re
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,10 +28,14 @@ _SEGMENT_BYTES = 16 << 20
 _SYNC_INTERVAL_S = 1.0
 _PROBLEM_S = 10.0
 _READ_BYTES = 4 << 20
+_ID_BYTES = 16
 
 
 class Journal:
-    """See the package docstring. Use from one event loop; raises ConfigError when the directory cannot be used."""
+    """See the package docstring. Use from one event loop; raises ConfigError when the directory cannot be used.
+
+    `id` tells it from any other journal.
+    """
 
     def __init__(self, directory: Path, max_bytes: int, sync: Sync = Sync.INTERVAL) -> None:
         self._directory = directory
@@ -44,6 +50,7 @@ class Journal:
         with self._usable():
             (directory / "cursors").mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(directory / "lock")
+            self.id = _id(directory / "id")
             segment_bytes = min(_SEGMENT_BYTES, max(1 << 16, max_bytes // 16))
             self.logs = {kind: Log(directory / kind, self.budget, segment_bytes, self.clock) for kind in (*Kind, *OwnKind)}
 
@@ -154,6 +161,19 @@ def _sync_files(segments: list[Segment]) -> None:
             os.close(fd)
     for segment in segments:
         segment.sync()
+
+
+def _id(path: Path) -> str:
+    """What tells this journal from any other one; made once."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        made = os.pread(fd, _ID_BYTES, 0).decode(errors="replace")
+        if not re.fullmatch(f"[0-9a-f]{{{_ID_BYTES}}}", made):  # new, or cut off by a crash
+            made = secrets.token_hex(_ID_BYTES // 2)
+            os.pwrite(fd, f"{made}\n".encode(), 0)
+        return made
+    finally:
+        os.close(fd)
 
 
 def _lock(path: Path) -> int:

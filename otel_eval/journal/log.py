@@ -2,7 +2,7 @@
 
 import asyncio
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -250,7 +250,7 @@ class Log:
 class Reader:
     """A named reader of a log whose place survives restarts; while it exists, nothing that it has not passed is deleted.
 
-    A new reader starts at the oldest record that is still there.
+    A new reader starts at the oldest record that is still there. What it has frozen as a batch stays one after a restart.
     """
 
     def __init__(self, log: Log, path: Path) -> None:
@@ -261,15 +261,27 @@ class Reader:
             _log.warning("what this reader had not read is gone", reader=path.name, bytes=log.start - stored)
         # Behind the end: a power failure took records that had been delivered. New ones will have their positions.
         self.position = log.start if stored is None else min(max(stored, log.start), log.end)
-        if self.position != stored:
+        self._ends = [end for end in self._cursor.ends if self.position < end <= log.end]
+        if self.position != stored or len(self._ends) < len(self._cursor.ends):
             for _ in range(2):  # in both slots: a position beyond the end must not come back when the other one is torn
-                self._cursor.store(self.position)
+                self._cursor.store(self.position, self._ends)
         log.holders.append(self._hold)
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """The ends of the batches, from `position` on, that were on their way, perhaps before a restart."""
+        return tuple(self._ends)
+
+    def freeze(self, end: int) -> None:
+        """A batch that ends here, behind all that were on their way already, is on its way; at most MAX_ENDS are at once."""
+        self._ends.append(end)
+        self._cursor.store(self.position, self._ends)
 
     def advance(self, position: int) -> None:
         """Everything before `position` is done with."""
         self.position = position
-        self._cursor.store(position)
+        self._ends = [end for end in self._ends if end > position]
+        self._cursor.store(position, self._ends)
         self.log.trim()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from otel_eval.config import ExporterConfig, exporter_class, load
 from otel_eval.errors import ConfigError, PermanentError, RetryableError
-from otel_eval.exporters import Exporter
+from otel_eval.exporters import Exporter, Message
 from otel_eval.exporters.running import build_exporters
 from otel_eval.records import Kind, PartialSuccess
 from otel_eval.wire import lens
@@ -62,7 +62,7 @@ async def started(directory: Path, name: str, settings: dict[str, Any]) -> Async
 async def outcome(exporter: Exporter, kind: Kind, body: bytes) -> PartialSuccess | RetryableError | PermanentError:
     """What an export came to; any other exception breaks the contract and is raised."""
     try:
-        return await exporter.export(kind, body)
+        return await exporter.export(Message(kind, [body], "a"))
     except (RetryableError, PermanentError) as error:
         return error if str(error) else pytest.fail("an error without a text helps nobody")
 
@@ -97,7 +97,7 @@ async def test_shutdown_is_safe_before_start_and_twice(name: str, tmp_path: Path
 async def test_it_delivers_every_kind(name: str, tmp_path: Path, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
     async with started(tmp_path, name, minimal(name, sink.grpc_port, sink.http_port)) as exporter:
         for kind, body in BODIES.items():
-            assert await exporter.export(kind, body) == PartialSuccess()
+            assert await exporter.export(Message(kind, [body], "a")) == PartialSuccess()
             if exporter.targets:
                 assert sink.received[kind] == [body]
     if not exporter.targets:
@@ -107,7 +107,7 @@ async def test_it_delivers_every_kind(name: str, tmp_path: Path, sink: Sink, cap
 async def test_concurrent_exports_all_arrive(name: str, tmp_path: Path, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
     bodies = [traffic.traces(2).SerializeToString() for _ in range(64)]
     async with started(tmp_path, name, minimal(name, sink.grpc_port, sink.http_port)) as exporter:
-        answers = await asyncio.gather(*(exporter.export(Kind.TRACES, body) for body in bodies))
+        answers = await asyncio.gather(*(exporter.export(Message(Kind.TRACES, [body], "a")) for body in bodies))
     assert answers == [PartialSuccess()] * 64
     if exporter.targets:
         assert sorted(sink.received[Kind.TRACES]) == sorted(bodies)

@@ -13,6 +13,8 @@ import structlog.testing
 from otel_eval.config import ExporterConfig
 from otel_eval.config.models import Batch, RetryOnFailure, SendingQueue
 from otel_eval.config.values import Duration, PositiveDuration
+from otel_eval.errors import RetryableError
+from otel_eval.exporters import Message
 from otel_eval.exporters.dead_letters import DeadLetters
 from otel_eval.exporters.running import RunningExporter
 from otel_eval.journal import Journal
@@ -171,10 +173,10 @@ class Failing:
 
     async def start(self) -> None: ...
 
-    async def export(self, _kind: Kind, body: bytes) -> PartialSuccess:
+    async def export(self, message: Message) -> PartialSuccess:
         if self.defects:
             raise self.defects.pop(0)
-        self.received.append(body)
+        self.received.append(message.body)
         return PartialSuccess()
 
     async def shutdown(self) -> None: ...
@@ -204,3 +206,61 @@ async def test_a_defect_in_an_exporter_is_told_and_costs_no_data(tmp_path: Path,
     await log.close()
     assert sorted(exporter.received) == sorted(bodies)
     assert sum("unexpectedly" in line["event"] and line["log_level"] == "error" for line in lines) == 3
+
+
+class Recording:
+    """An exporter whose backend takes everything or nothing; keeps every message that it was given."""
+
+    Config: ClassVar[type[ExporterConfig]] = ExporterConfig
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.tried: list[Message] = []
+        self.open = is_open
+        self.targets: dict[str, tuple[str, int]] = {}
+
+    async def start(self) -> None: ...
+
+    async def export(self, message: Message) -> PartialSuccess:
+        self.tried.append(message)
+        if not self.open:
+            raise RetryableError("closed")
+        return PartialSuccess()
+
+    async def shutdown(self) -> None: ...
+
+
+async def sending(directory: Path, bodies: list[bytes], *, is_open: bool) -> tuple[str, dict[str, bytes]]:
+    """What a hop with three consumers sends of these bodies and of what was there: id of the journal, messages by id."""
+    config = ExporterConfig(
+        types=(Kind.TRACES,),
+        retry_on_failure=RetryOnFailure(initial_interval=PositiveDuration(0.01)),
+        sending_queue=SendingQueue(num_consumers=3, batch=Batch(flush_timeout=Duration(0.01))),
+        max_message_bytes=4096,
+    )
+    exporter = Recording(is_open=is_open)
+    log = Journal(directory / "journal", 1 << 24)
+    running = RunningExporter("recording", exporter, config)
+    running.start(log, DeadLetters(directory / "journal"), Metrics(), lambda _name, work: asyncio.ensure_future(work()))
+    for body in bodies:
+        log.append(Kind.TRACES, body, 1)
+        await asyncio.sleep(0)
+    await (running.drain() if is_open else until(lambda: len(exporter.tried) > 9))
+    await running.stop()
+    await log.close()
+    assert all(message.hop == log.id and message.id.startswith(log.id) for message in exporter.tried)
+    return log.id, {message.id: message.body for message in exporter.tried}
+
+
+async def test_what_was_on_its_way_is_sent_again_as_the_same_messages_after_a_restart(tmp_path: Path) -> None:
+    bodies = numbered(200)
+    hop_id, first = await sending(tmp_path, bodies[:2], is_open=False)
+    _, second = await sending(tmp_path, bodies[2:90], is_open=False)
+    same_id, third = await sending(tmp_path, bodies[90:], is_open=True)
+    assert len(first) == 1
+    assert len(second) == 3
+    assert first.items() <= second.items() <= third.items(), "what was sent before has other limits now"
+    assert b"".join(third.values()) == b"".join(bodies)
+    assert hop_id == same_id
+    other, messages = await sending(tmp_path / "other", bodies, is_open=True)
+    assert other != hop_id
+    assert not messages.keys() & third.keys()

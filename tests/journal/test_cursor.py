@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otel_eval.journal.cursor import SLOT_BYTES as SLOT
 from otel_eval.journal.cursor import Cursor
-
-SLOT = 24
 
 
 def stored(file: Path) -> int | None:

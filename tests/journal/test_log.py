@@ -11,6 +11,7 @@ from otel_eval.errors import RetryableError, TooLargeError
 from otel_eval.journal import Log, Reader
 from otel_eval.journal.budget import DiskBudget
 from otel_eval.journal.clock import JournalClock
+from otel_eval.journal.cursor import SLOT_BYTES
 from otel_eval.journal.record import HEADER_BYTES, encode_header
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -183,8 +184,8 @@ def test_a_cursor_that_was_beyond_the_end_does_not_go_back_there_when_a_later_wr
     for _ in range(10):
         log.append(b"new", 1)
     whole = (tmp_path / "cursor").read_bytes()
-    for slot in (0, 24):
-        (tmp_path / "cursor").write_bytes(whole[:slot] + bytes(24) + whole[slot + 24 :])
+    for slot in (0, SLOT_BYTES):
+        (tmp_path / "cursor").write_bytes(whole[:slot] + bytes(SLOT_BYTES) + whole[slot + SLOT_BYTES :])
         assert Reader(log, tmp_path / "cursor").position == 0
 
 
