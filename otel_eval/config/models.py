@@ -115,10 +115,14 @@ class RetryOnFailure(Section, frozen=True):
 
 
 class Batch(Section, frozen=True):
-    """Requests are joined until `min_size_bytes` wait or the oldest has waited `flush_timeout`."""
+    """Requests are joined until `min_size_bytes` wait or the oldest has waited `flush_timeout`.
+
+    No more than `max_items` spans, log records or metric points are joined; one request is never cut for that.
+    """
 
     flush_timeout: Duration = Duration(0.2)
     min_size_bytes: Positive = 1 << 20
+    max_items: Positive = 100_000
 
 
 class SendingQueue(Section, frozen=True):

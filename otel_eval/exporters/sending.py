@@ -1,6 +1,8 @@
 """The one sending loop: one for each exporter and kind of request; see the package docstring."""
 
 import asyncio
+import bisect
+import itertools
 import random
 import time
 from collections import deque
@@ -109,13 +111,22 @@ class SendingLoop:
                 while log.end <= self._read_at:
                     await log.wait_beyond(self._read_at)
                 await self._wait_to_fill()
-                records, self._read_at = log.read(self._read_at, self._config.max_message_bytes)
+                records = self._read_next()
                 self._reader.freeze(self._read_at)
             batch = _Batch(self._read_at)
             self._batches.append(batch)
             if records:
                 return batch, [Request(str(record.position), record.time_ns, record.body, record.items) for record in records]
             self._finish(batch)  # only damage
+
+    def _read_next(self) -> list[Record]:
+        """As many records as fit into one message."""
+        records, self._read_at = self._reader.log.read(self._read_at, self._config.max_message_bytes)
+        items = itertools.accumulate(record.items for record in records)
+        fitting = max(1, bisect.bisect_right(list(items), self._config.sending_queue.batch.max_items))
+        if fitting < len(records):
+            self._read_at = records[fitting].position
+        return records[:fitting]
 
     def _read_up_to(self, end: int) -> list[Record]:
         records = []

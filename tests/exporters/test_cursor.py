@@ -20,6 +20,7 @@ from otel_eval.exporters.running import RunningExporter
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, PartialSuccess
 from otel_eval.telemetry import Metrics
+from otel_eval.wire import lens
 from tests import hop, traffic
 from tests.conftest import StartHop
 from tests.exporters.backends import PROTOCOLS, behind, journal, queue, to_sink, until
@@ -264,3 +265,17 @@ async def test_what_was_on_its_way_is_sent_again_as_the_same_messages_after_a_re
     other, messages = await sending(tmp_path / "other", bodies, is_open=True)
     assert other != hop_id
     assert not messages.keys() & third.keys()
+
+
+async def test_a_message_has_no_more_items_than_allowed_unless_one_request_has(tmp_path: Path) -> None:
+    exporter = Recording(is_open=True)
+    log = Journal(tmp_path / "journal", 1 << 24)
+    for items in (3, 3, 4, 1, 25, 9, 1, 1):
+        log.append(Kind.TRACES, traffic.traces(items).SerializeToString(), items)
+    config = ExporterConfig(types=(Kind.TRACES,), sending_queue=SendingQueue(num_consumers=1, batch=Batch(max_items=10)))
+    running = RunningExporter("recording", exporter, config)
+    running.start(log, DeadLetters(tmp_path / "journal"), Metrics(), lambda _name, work: asyncio.ensure_future(work()))
+    await running.drain()
+    await running.stop()
+    await log.close()
+    assert [lens.count_items(Kind.TRACES, message.body) for message in exporter.tried] == [10, 1, 25, 10, 1]
