@@ -1,8 +1,9 @@
 # `make setup` makes .venv with everything; the other targets call it when something has changed.
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= 3
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo demo-live test check bench clean
 
 setup: .venv/ready
 
@@ -13,7 +14,10 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/python -m tests.demo
+	$(BIN)/python -m otel_eval.demo
+
+demo-live: setup
+	$(BIN)/python -m otel_eval.demo --live
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -22,7 +26,7 @@ check: setup
 	$(BIN)/lint-imports --no-cache
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 bench: setup
 	$(BIN)/python -m tests.bench

@@ -8,6 +8,7 @@ forge a line. Nobody fails because a line cannot be written.
 import contextlib
 import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -62,9 +63,14 @@ class _Stderr(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except BrokenPipeError:  # its reader has gone for good; what is buffered would fail once more at the exit
+            with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+        except OSError:
+            pass
         return len(text)
 
 

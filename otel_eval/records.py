@@ -30,11 +30,12 @@ class OwnKind(StrEnum):
     """What the hop writes into its journal about the traffic; also the name of the log.
 
     `ledger`: decisions, traffic counts and outcomes, see `sampling.ledger`. `evaluations`: what judging came to, see
-    `judging.scores`.
+    `judging.scores`. `held`: spans that wait for their scores, see `holding`.
     """
 
     LEDGER = "ledger"
     EVALUATIONS = "evaluations"
+    HELD = "held"
 
     @property
     def items(self) -> str:
@@ -42,7 +43,7 @@ class OwnKind(StrEnum):
         return _OWN_ITEMS[self]
 
 
-_OWN_ITEMS = {OwnKind.LEDGER: "ledger_entries", OwnKind.EVALUATIONS: "scores"}
+_OWN_ITEMS = {OwnKind.LEDGER: "ledger_entries", OwnKind.EVALUATIONS: "scores", OwnKind.HELD: "held_spans"}
 
 
 class Place(StrEnum):

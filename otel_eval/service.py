@@ -16,6 +16,7 @@ from otel_eval.config import Config, Loaded
 from otel_eval.errors import ConfigError, OtelEvalError
 from otel_eval.exporters.dead_letters import DeadLetters
 from otel_eval.exporters.running import RunningExporter, build_exporters
+from otel_eval.holding import HeldSpans
 from otel_eval.intake import Intake
 from otel_eval.journal import Journal
 from otel_eval.judging.direct import Direct
@@ -23,6 +24,7 @@ from otel_eval.judging.running import RunningJudging
 from otel_eval.receivers.api import Evaluate
 from otel_eval.records import Kind
 from otel_eval.sampling.tail import TailSampler
+from otel_eval.scrub.forwarding import forwarding
 from otel_eval.servers import Server, Servers
 from otel_eval.telemetry import Metrics
 
@@ -45,14 +47,19 @@ class Service:
         self.metrics = Metrics()
         self._dead_letters = DeadLetters(config.journal.directory, (config.journal.max_size_mib << 20) // 10)
         self.journal = Journal(config.journal.directory, config.journal.max_size_mib << 20, config.journal.sync)
+        self._held = HeldSpans(self.journal, self.metrics, config.emit)
         self._sampler: TailSampler | None = None
         self._judging: RunningJudging | None = None
         directory = config.journal.directory
         if config.sampling.enabled and config.judging.enabled:
-            self._judging = RunningJudging(config.judging, config.scrub, self._source, self.journal, self.metrics, directory)
+            self._judging = RunningJudging(
+                config.judging, config.scrub, self._source, self.journal, self.metrics, directory, self._held
+            )
         if config.sampling.enabled:
-            self._sampler = TailSampler(config.traces, config.sampling, self.journal, self.metrics, directory, self._judging)
-        self._intake = Intake(self.journal, self.metrics, self._sampler.observe if self._sampler is not None else None)
+            self._sampler = TailSampler(
+                config.traces, config.sampling, self.journal, self.metrics, directory, self._held, self._judging
+            )
+        self._intake = self._make_intake()
         self._prepared = [RunningExporter(name, exporter, config.exporters[name]) for name, exporter in exporters.items()]
         self._exporters: dict[str, RunningExporter] = {}
         self._dead_letters_seen = (0, 0)  # number and bytes
@@ -81,6 +88,8 @@ class Service:
             if self._sampler is not None:
                 await self._sampler.prepare()
                 self._sampling = self._supervise("sampler", self._sampler.run)
+            if self._held.waiting or self._config.emit.mode == "hold":
+                self._tasks.append(self._supervise("held spans", self._held.run))
             await self._servers.start(self._config)
         except BaseException:
             await self.stop(drain_timeout_s=0)
@@ -119,15 +128,16 @@ class Service:
         if self._sampling is not None:
             self._sampling.cancel()
             await asyncio.gather(self._sampling, return_exceptions=True)
-        if self._sampler is not None:
-            await self._sampler.close()
         if self._judging is not None:
             await self._judging.stop()
+        await self._held.close()
+        if self._sampler is not None:
+            await self._sampler.close()
 
     async def reload(self, loaded: Loaded) -> None:
         """Take over another configuration; raises ConfigError, and keeps everything as it was, when it is not usable."""
         new = loaded.config
-        for section in ("journal", "traces", "sampling", "scrub", "judging"):
+        for section in ("journal", "traces", "sampling", "scrub", "judging", "emit"):
             if getattr(new, section) != getattr(self._config, section):
                 raise ConfigError(f"{section}: cannot change while running; restart for that")
         outdated = [
@@ -205,6 +215,13 @@ class Service:
                     await asyncio.sleep(_RESTART_S)
 
         return asyncio.create_task(keep_running(), name=name)
+
+    def _make_intake(self) -> Intake:
+        scrub = forwarding(self._config.scrub)
+        if self._sampler is None:
+            return Intake(self.journal, self.metrics, scrub=scrub)
+        cut = self._sampler.first.cut if self._config.emit.mode == "hold" else None
+        return Intake(self.journal, self.metrics, self._sampler.observe, cut, scrub)
 
     def _evaluator(self, config: Config) -> Evaluate | None:
         """What judges on demand."""

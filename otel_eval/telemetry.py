@@ -26,7 +26,7 @@ class Metric(NamedTuple):
     description: str
 
 
-_ALL = (*Kind, *OwnKind)
+_ALL = (*Kind, OwnKind.LEDGER, OwnKind.EVALUATIONS)
 
 
 def _for_each_kind(prefix: str, description: str, kinds: Iterable[Kind | OwnKind] = Kind) -> dict[str, Metric]:
@@ -66,11 +66,18 @@ METRICS: dict[str, Metric] = {
     "judging_traces": Metric("counter", "{traces}", "Chosen traces that came to their end, by state."),
     "judging_results": Metric("counter", "{results}", "What evaluators came to, by evaluator and state."),
     "judging_returned": Metric("counter", "{jobs}", "Jobs that went back to the queue for another try, by reason."),
+    "judging_batched": Metric("gauge", "{questions}", "Questions for judges that wait for a batch, by state: waiting, sent."),
     "judging_cost_microdollars": Metric("counter", "{microdollars}", "What judges took, in 1e-6 USD, by evaluator and model."),
     "judging_pressure": Metric("gauge", "{level}", "How much of the judges' budget is used, as a level: 0, 70, 80, 90 or 100."),
+    "judging_rejudged": Metric("counter", "{verdicts}", "Verdicts that were asked for twice, by evaluator."),
+    "judging_agreement": Metric("gauge", "1", "Share of the last of these whose two verdicts are the same, by evaluator."),
+    "judging_difference": Metric("gauge", "1", "Mean absolute difference of their values, by evaluator."),
     "judging_canaries": Metric("counter", "{traces}", "Synthetic traces with a known verdict that went to the judges."),
     "judging_canary_accuracy": Metric("gauge", "1", "Share of the last verdicts on canaries that are right."),
     "judging_canary_injections": Metric("gauge", "1", "Share of the last injections in canaries that got what they asked for."),
+    "judging_spans_held": Metric("gauge", "{spans}", "Root spans that are held back until they are scored."),
+    "judging_spans_released": Metric("counter", "{spans}", "Root spans that went on; or that found no room, reason `full`."),
+    "judging_spans_repeated": Metric("counter", "{spans}", "Root spans that came again after they were held, and were left out."),
     "process_uptime": Metric("gauge", "s", "Time since the start."),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Nobody outside can flood our log, read a secret there, or stop the hop by no longer reading it."""
 
 import asyncio
+import os
 import subprocess
 import sys
 
@@ -34,7 +35,10 @@ MALFORMED = [
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_reader_of_the_lines_who_goes_away_disturbs_nobody(form: str) -> None:
     command = [sys.executable, "-c", NOBODY_READS, form]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         assert child.stderr is not None

@@ -1,7 +1,9 @@
 """The rules of this repository that a program can check."""
 
 import ast
+import re
 import tomllib
+import typing
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -12,8 +14,12 @@ import msgspec
 import pytest
 
 from otel_eval import cli
+from otel_eval.clickhouse import queries
 from otel_eval.config import Config, exporter_class
+from otel_eval.config.sampling import Policy, Sampling
 from otel_eval.judging.scores import State
+from otel_eval.records import Kind, OwnKind
+from otel_eval.sampling.signals import SIGNALS
 from otel_eval.scrub.rules import RULES
 from otel_eval.telemetry import METRICS
 
@@ -44,12 +50,18 @@ def commands(group: click.Group, prefix: str = "otel-eval") -> Iterator[str]:
 
 
 def keys(section: type[msgspec.Struct]) -> Iterator[str]:
-    """Every key of a section and of the sections in it."""
+    """Every key of a section and of the sections in it, also of those in a list."""
     for field in msgspec.structs.fields(section):
         yield field.name
-        for part in (field.type, *getattr(field.type, "__args__", ())):
-            if isinstance(part, type) and issubclass(part, msgspec.Struct):
-                yield from keys(part)
+        yield from (key for inner in sections(field.type) for key in keys(inner))
+
+
+def sections(wanted: Any) -> Iterator[type[msgspec.Struct]]:
+    """The sections in a type."""
+    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        yield wanted
+    for part in getattr(wanted, "__args__", ()):
+        yield from sections(part)
 
 
 def test_there_is_something_to_check() -> None:
@@ -99,22 +111,33 @@ def test_every_rubric_terminal_state_and_scrub_rule_is_in_the_readme(name: str) 
 
 @pytest.mark.parametrize("command", list(commands(cli.main)))
 def test_every_command_is_in_the_readme(command: str) -> None:
-    assert f"`{command}" in README
+    assert re.search(f"`{command}[` ]", README)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_every_metric_is_in_the_readme(metric: str) -> None:
-    for items in ("_log_records", "_metric_points"):
-        if metric.endswith(items):
-            assert f"`{metric.removesuffix(items)}_spans`" in README
-            assert f"`…{items}`" in README
-            return
-    assert f"`{metric}`" in README
+    items = next((kind.items for kind in (*Kind, *OwnKind) if metric.endswith(f"_{kind.items}")), None)
+    shown = metric if items is None else f"{metric.removesuffix(items)}*"
+    assert f"`{shown}`" in README
+    assert items is None or items in README
 
 
-SETTINGS = [Config, *(entry.load().Config for entry in ENTRY_POINTS), *(entry.load() for entry in SECTIONS)]
+@pytest.mark.parametrize("name", [*SIGNALS, *queries.names()])
+def test_every_signal_and_query_is_in_the_readme(name: str) -> None:
+    assert f"| `{name}` |" in README
+
+
+CONDITIONS = typing.get_args(typing.get_type_hints(Policy)["type"])
+
+
+@pytest.mark.parametrize("name", [*(key for key in Sampling.__struct_fields__ if key not in ("enabled", "seed")), *CONDITIONS])
+def test_every_policy_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+SETTINGS = [Config, *(entry.load().Config for entry in (*ENTRY_POINTS, *EVALUATORS)), *(entry.load() for entry in SECTIONS)]
 
 
 @pytest.mark.parametrize("key", sorted({key for section in SETTINGS for key in keys(section)}))
 def test_every_key_is_in_the_readme(key: str) -> None:
-    assert key in README
+    assert re.search(f"[`.]{key}[`:.[]", README)

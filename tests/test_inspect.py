@@ -1,7 +1,6 @@
 """`otel-eval inspect`, as a user calls it."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from otel_eval.cli import main
-from otel_eval.sampling.signals import SIGNALS
 from tests.spans import Made, log, log_request, span, trace_request
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -57,16 +55,6 @@ def test_a_person_sees_what_went_wrong() -> None:
     output = inspect(CAPTURES / "pydantic_ai__openai__tool_exception.pb").output
     assert "signal tool_error" in output
     assert "✗ RuntimeError: upstream weather API timed out" in output
-
-
-def test_readme_shows_a_real_output_and_names_every_signal() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    shown = readme.partition("$ otel-eval inspect ")[2].partition("```")[0]
-    file, _, output = shown.partition("\n")
-    printed = inspect(Path(__file__).parent.parent / file).output
-    assert [line.rstrip() for line in printed.splitlines()] == output.splitlines()
-    table = readme.partition("| signal | fires when |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))) == set(SIGNALS)
 
 
 EVIL = "\x1b[31mred\x1b]0;title\x07\x9b2J\u202etxt\u2028[bold]x[/bold]\x00"

@@ -191,6 +191,11 @@ def _larger_journal(process: HopProcess, _: int) -> str:
     return "journal: cannot change while running"
 
 
+def _held(process: HopProcess, _: int) -> str:
+    process.config |= {"emit": {"mode": "hold"}, "judging": {"enabled": True}}
+    return "cannot change while running"
+
+
 def _taken_grpc(process: HopProcess, taken: int) -> str:
     protocols(process)["grpc"]["endpoint"] = f"127.0.0.1:{taken}"
     process.config["exporters"]["otlp/more"] = otlp_to(free_port())
@@ -204,7 +209,7 @@ def _taken_http(process: HopProcess, taken: int) -> str:
     return "receivers.otlp.protocols.http.endpoint: cannot listen"
 
 
-MISTAKES = (_broken, _unknown_key, _own_receiver, _other_journal, _larger_journal, _taken_grpc, _taken_http)
+MISTAKES = (_broken, _unknown_key, _own_receiver, _other_journal, _larger_journal, _held, _taken_grpc, _taken_http)
 
 
 async def test_a_bad_file_is_refused_and_the_old_one_keeps_running(sink: Sink, start_process: StartProcess) -> None:

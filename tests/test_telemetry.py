@@ -51,7 +51,7 @@ async def test_every_metric_that_is_declared_is_shown_once_used(sink: Sink, star
     assert all(name.startswith("otel_eval_") for name in families)
     units = defaultdict(str, {"By": "_bytes", "s": "_seconds"})
     for name, metric in METRICS.items():
-        if name.startswith(("sampling_", "judging_")):
+        if name.startswith(("sampling_", "judging_")) or name.endswith(("_ledger_entries", "_scores")):
             families.pop(f"otel_eval_{name}{units[metric.unit]}", None)
             continue
         family = families.pop(f"otel_eval_{name}{units[metric.unit]}")
@@ -67,8 +67,11 @@ async def test_every_metric_of_sampling_and_judging_is_shown_once_used(sink: Sin
     traces = {"quiet_period": "100ms", "idle_timeout": "200ms"}
     sampling = {"baseline": {"rate": 1.0}}
     async with StandIn() as judge:
-        judging = {"evaluators": ["answered", "quality_4d"], "provider": {"api_key": "k", "base_url": judge.url}}
-        process = await start_process({"otlp": otlp_to(sink.grpc_port)}, traces=traces, sampling=sampling, judging=judging)
+        waits = {"rubric": "task_completion", "freshness": "1s"}
+        provider = {"api_key": "k", "base_url": judge.url}
+        judging = {"evaluators": ["answered", "quality_4d", waits], "provider": provider, "rejudge_rate": 1.0}
+        exporters = {"otlp": otlp_to(sink.grpc_port), "clickhouse": {"directory": "engine"}}
+        process = await start_process(exporters, traces=traces, sampling=sampling, judging=judging)
         asked = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "Where is my order?"}]}])
         answered = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "It is on its way."}]}])
         said = {"gen_ai.operation.name": "chat", "gen_ai.input.messages": asked, "gen_ai.output.messages": answered}
@@ -80,6 +83,9 @@ async def test_every_metric_of_sampling_and_judging_is_shown_once_used(sink: Sin
         async with asyncio.timeout(60):
             while not await process.metric("judging_traces_total", state="scored"):
                 await asyncio.sleep(0.1)
+            for items in ("ledger_entries", "scores"):
+                while not await process.metric(f"exporter_sent_{items}_total", exporter="clickhouse"):
+                    await asyncio.sleep(0.1)
         _, text = await process.page("metrics", "metrics")
     shown = {family.name.removeprefix("otel_eval_") for family in text_string_to_metric_families(text)}
     wanted = {name for name, metric in METRICS.items() if metric.type == "gauge" and name.startswith(("sampling_", "judging_"))}

@@ -10,10 +10,14 @@ from otel_eval import __version__
 from otel_eval.cli.backfill import backfill
 from otel_eval.cli.dead_letter import dead_letter
 from otel_eval.cli.dlq import dlq
+from otel_eval.cli.doctor import doctor
 from otel_eval.cli.judging import evaluate
 from otel_eval.cli.options import config_option, load, plain_errors, set_option
 from otel_eval.cli.plan import plan
+from otel_eval.cli.query import query
 from otel_eval.cli.sampling import explain, sample
+from otel_eval.cli.schema import schema
+from otel_eval.demo.__main__ import demo
 
 if TYPE_CHECKING:
     from otel_eval.config import Loaded
@@ -101,5 +105,5 @@ def inspect(sources: tuple[str, ...], as_json: bool, file: str | None, settings:
             show(views)
 
 
-for command in (backfill, dead_letter, dlq, evaluate, explain, plan, sample):
+for command in (backfill, dead_letter, demo, dlq, doctor, evaluate, explain, plan, query, sample, schema):
     main.add_command(command)

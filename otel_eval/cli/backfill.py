@@ -3,50 +3,59 @@
 import asyncio
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import xxhash
 
 from otel_eval.cli.options import config_option, load, plain_errors, set_option
-from otel_eval.errors import ConfigError, OtelEvalError, RetryableError
+from otel_eval.errors import ConfigError
 
 if TYPE_CHECKING:
-    from otel_eval.config import Config, Loaded
-    from otel_eval.exporters import Exporter
-    from otel_eval.judging.backfill import Estimate, Plan, Tally
-    from otel_eval.records import Kind
+    from rich.progress import Progress
 
-_TRIES = 5
-_LONGEST_WAIT_S = 60.0
+    from otel_eval.config import Config, Loaded
+    from otel_eval.judging.backfill import Estimate, Tally
+    from otel_eval.judging.planning import Plan, Planner, Window
+
 _INTERRUPTED = 130
 _MAX_REASONS = 20
+_CLICKHOUSE = "clickhouse"
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @click.command()
-@click.option("--from", "sources", multiple=True, required=True, metavar="FILE", help="Captured OTLP requests, as for inspect.")
+@click.option(
+    "--from", "sources", multiple=True, required=True, metavar="FILE|clickhouse",
+    help="Captured OTLP requests, as for inspect; or what the clickhouse exporter (of that name) has stored.",
+)  # fmt: skip
 @click.option("--since", metavar="TIME", help="Only traces that ended then or later, such as 2026-01-31T12:00:00Z.")
+@click.option("--until", metavar="TIME", help="Only traces that ended before; of ClickHouse by default those that are complete.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is judged.")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="So many traces at once; by default judging.workers.")
 @config_option
 @set_option
 def backfill(
-    sources: tuple[str, ...], since: str | None, yes: bool, concurrency: int | None, file: str | None, settings: tuple[str, ...]
+    sources: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    yes: bool,
+    concurrency: int | None,
+    file: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Judge recorded history: what the configured policies choose, within the budget; scores go to the exporters.
 
-    Shows first how many traces that are, and what they may cost. Status 1 when something could not be sent.
+    Shows first how many traces that are, and what they may cost. Out of ClickHouse only what has not been judged is.
+    Status 1 when something could not be sent.
     """
     with plain_errors():
-        since_ns = 0 if since is None else _time_ns(since)
-        if "clickhouse" in sources:
-            raise ConfigError("--from clickhouse: judging out of ClickHouse is not built yet; expected files")
+        window = _window(since, until)
         loaded = load(file, settings)
-        found = _planned(loaded, [Path(source) for source in sources], since_ns)
+        found = _planned(loaded, sources, window)
         if not found.jobs:
             return
         if not yes:
@@ -56,32 +65,47 @@ def backfill(
         sys.exit(_run(loaded, found, concurrency or loaded.config.judging.workers))
 
 
-def _time_ns(text: str) -> int:
+def _window(since: str | None, until: str | None) -> "Window":
+    from otel_eval.judging.planning import ALWAYS
+
+    window = ALWAYS
+    if since is not None:
+        window = window._replace(since_ns=_time_ns("--since", since))
+    if until is not None:
+        window = window._replace(until_ns=_time_ns("--until", until))
+    if window.since_ns >= window.until_ns:
+        raise ConfigError("--until: expected a time after --since")
+    return window
+
+
+def _time_ns(option: str, text: str) -> int:
     try:
         if not _RFC_3339.fullmatch(text):
             raise ValueError
-        since = datetime.fromisoformat(text.upper()) - datetime(1970, 1, 1, tzinfo=UTC)
+        moment = datetime.fromisoformat(text.upper()) - datetime(1970, 1, 1, tzinfo=UTC)
     except ValueError:
-        raise ConfigError(f"--since: {text!r:.100}: expected RFC 3339 with an offset, such as 2026-01-31T12:00:00Z") from None
-    return since // timedelta(microseconds=1) * 1000
+        raise ConfigError(f"{option}: {text!r:.100}: expected RFC 3339 with an offset, such as 2026-01-31T12:00:00Z") from None
+    return moment // timedelta(microseconds=1) * 1000
 
 
-def _planned(loaded: "Loaded", files: Sequence[Path], since_ns: int) -> "Plan":
+def _planned(loaded: "Loaded", sources: Sequence[str], window: "Window") -> "Plan":
     """What would be judged, which is shown with its cost. Raises ConfigError, also when scores would go nowhere."""
     from otel_eval import logs
-    from otel_eval.inspection.load import read
-    from otel_eval.judging.backfill import estimate, plan
+    from otel_eval.judging.backfill import estimate
     from otel_eval.judging.running import with_key_of_the_environment
-    from otel_eval.records import Kind
+    from otel_eval.records import Kind, OwnKind
 
     config = loaded.config
     logs.configure(config.telemetry.logs.level, config.telemetry.logs.format)
-    if not any(kind in settings.types for settings in config.exporters.values() for kind in (Kind.TRACES, Kind.LOGS)):
+    wanted = {Kind.TRACES, Kind.LOGS, OwnKind.EVALUATIONS}
+    if not any(wanted.intersection(settings.kinds) for settings in config.exporters.values()):
         raise ConfigError(f"{loaded.source}: exporters: expected one that takes traces or logs; scores would go nowhere")
-    found = plan(config.sampling, config.scrub, read(files), since_ns)
+    found = _read(config, sources, window)
     has_key = with_key_of_the_environment(config.judging.provider).api_key is not None
     cost = asyncio.run(estimate(config.judging, loaded.source, found.jobs, has_key=has_key))
     click.echo(f"{len(found.jobs)} of {found.traces} agent traces would be judged")
+    if found.judged:
+        click.echo(f"  {'chosen, but judged already':28} {found.judged:>7}")
     for policy, count in found.by_policy.most_common():
         click.echo(f"  {policy:28} {count:>7}")
     if found.jobs:
@@ -89,6 +113,64 @@ def _planned(loaded: "Loaded", files: Sequence[Path], since_ns: int) -> "Plan":
     if cost.left_out:
         click.echo(f"not asked: {', '.join(cost.left_out)}; sessions are not put together")
     return found
+
+
+def _read(config: "Config", sources: Sequence[str], window: "Window") -> "Plan":
+    from otel_eval.inspection.load import read
+    from otel_eval.judging.planning import Planner, plan
+
+    stored = [source for source in sources if source.partition("/")[0] == _CLICKHOUSE]
+    if not stored:
+        return plan(config.sampling, config.scrub, read([Path(source) for source in sources]), window)
+    if len(sources) > 1:
+        raise ConfigError("--from: expected either files or one clickhouse exporter")
+    planner = Planner(config.sampling, config.scrub, window)
+    asyncio.run(_read_clickhouse(config, _exporter(config, stored[0]), window, planner))
+    return planner.plan
+
+
+def _exporter(config: "Config", source: str) -> str:
+    """The name of the clickhouse exporter that is meant."""
+    known = [name for name in config.exporters if name.partition("/")[0] == _CLICKHOUSE]
+    if source in known:
+        return source
+    if not known:
+        raise ConfigError(f"--from {source}: no clickhouse exporter is configured (for a file of that name: ./{source})")
+    if source != _CLICKHOUSE or len(known) > 1:
+        raise ConfigError(f"--from {source}: there is no exporter of that name; expected {' or '.join(known)}")
+    return known[0]
+
+
+async def _read_clickhouse(config: "Config", name: str, window: "Window", planner: "Planner") -> None:
+    import time
+
+    from otel_eval.clickhouse.attaching import attached
+    from otel_eval.clickhouse.client import ClickHouse
+    from otel_eval.clickhouse.history import History
+
+    complete_ns = time.time_ns() - int(config.traces.idle_timeout * 1e9)
+    key, too_large = f"exporters.{name}", 0
+    async with attached(config.exporters[name], key) as (settings, server):
+        client = ClickHouse(server, settings.timeout)
+        try:
+            history = History(client, settings.target(key), int(config.traces.max_age * 1e9))
+            window, spans = await history.open(window._replace(until_ns=min(window.until_ns, complete_ns)))
+            with _progress("reading") as bar:
+                task = bar.add_task("reading", total=spans)
+                async for page in history.pages(window):
+                    too_large += page.too_large
+                    await _keep(planner, history, planner.decide(page.views))
+                    bar.advance(task, page.spans)
+                await _keep(planner, history, planner.finish())
+        finally:
+            await client.close()
+    if too_large:
+        click.echo(f"{too_large} traces are too large to be read; they are left out", err=True)
+
+
+async def _keep(planner: "Planner", history: Any, chosen: list[Any]) -> None:
+    judged = await history.judged([decided.trace_id.hex() for decided, _ in chosen])
+    await asyncio.to_thread(planner.keep, chosen, judged)
 
 
 def _cost(cost: "Estimate") -> str:
@@ -117,69 +199,49 @@ def _run(loaded: "Loaded", found: "Plan", concurrency: int) -> int:
 
 
 async def _judge(loaded: "Loaded", found: "Plan", concurrency: int, tally: "Tally") -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from otel_eval.exporters.outlets import Outlets
     from otel_eval.judging.backfill import Backfill
     from otel_eval.judging.running import Judges
 
     config = loaded.config
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     judges = Judges(config.judging, loaded.source, config.journal.directory)
-    outlets = _Outlets(config)
     try:
-        await outlets.start()
-        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("judging", total=len(found.jobs))
-            await Backfill(judges.examiner, outlets.send, tally, lambda: bar.advance(task)).run(found.jobs, concurrency)
+        async with _attached(config) as ready:
+            outlets = Outlets(ready, "backfill")
+            try:
+                await outlets.start()
+                with _progress("judging") as bar:
+                    task = bar.add_task("judging", total=len(found.jobs))
+                    await Backfill(judges.examiner, outlets.send, tally, lambda: bar.advance(task)).run(found.jobs, concurrency)
+            finally:
+                await outlets.shutdown()
     finally:
-        await outlets.shutdown()
         await judges.close()
 
 
-class _Outlets:
-    """The configured exporters, for requests that do not come out of a journal."""
+@asynccontextmanager
+async def _attached(config: "Config") -> AsyncIterator["Config"]:
+    """The configuration for exporters that may run beside those of a hop."""
+    from contextlib import AsyncExitStack
 
-    def __init__(self, config: "Config") -> None:
-        from otel_eval.exporters.running import build_exporters
+    from msgspec.structs import replace
 
-        self._config = config
-        self._exporters = build_exporters(config)
+    exporters = dict(config.exporters)
+    async with AsyncExitStack() as stack:
+        for name, settings in exporters.items():
+            if name.partition("/")[0] == _CLICKHOUSE:
+                from otel_eval.clickhouse.attaching import attached
 
-    async def start(self) -> None:
-        for exporter in self._exporters.values():
-            await exporter.start()
+                exporters[name] = (await stack.enter_async_context(attached(settings, f"exporters.{name}"))).config
+        yield replace(config, exporters=exporters)
 
-    async def send(self, kind: "Kind", body: bytes) -> list[str]:
-        """Send to each that gets this kind; why some have not taken it, or not all of it."""
-        takers = [name for name in self._exporters if kind in self._config.exporters[name].types]
-        answers = await asyncio.gather(*(self._send(name, kind, body) for name in takers))
-        return [f"{name}: {problem}" for name, problem in zip(takers, answers, strict=True) if problem is not None]
 
-    async def _send(self, name: str, kind: "Kind", body: bytes) -> str | None:
-        from otel_eval.exporters import Message
+def _progress(what: str) -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        exporter: Exporter = self._exporters[name]
-        retry: Any = self._config.exporters[name].retry_on_failure
-        wait_s = float(retry.initial_interval)
-        message = Message(kind, [body], f"backfill-{kind}-{xxhash.xxh3_128_hexdigest(body)}")
-        for left in reversed(range(_TRIES)):
-            try:
-                answer = await exporter.export(message)
-            except RetryableError as error:
-                if not left:
-                    return f"{_TRIES} tries failed: {error}"
-                await asyncio.sleep(min(max(wait_s, error.retry_after_s or 0.0), _LONGEST_WAIT_S))
-                wait_s *= retry.multiplier
-            except OtelEvalError as error:
-                return str(error)
-            else:
-                return f"{answer.rejected} rejected: {answer.message}" if answer.rejected else None
-        return None
-
-    async def shutdown(self) -> None:
-        for exporter in self._exporters.values():
-            await exporter.shutdown()
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
 def _show(tally: "Tally", planned: int) -> None:

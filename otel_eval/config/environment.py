@@ -1,9 +1,12 @@
-"""The exporters that apply when none is configured: the standard OTLP variables, else `debug`.
+"""The exporters that apply when none is configured: the standard OTLP variables, and the embedded ClickHouse if installed.
+
+With neither it is `debug`.
 
 Source: OpenTelemetry specification, `protocol/exporter.md`. The timeout is in milliseconds, as it says there, and the
 protocol is http/protobuf unless it is named, or the endpoint is one that only gRPC can mean.
 """
 
+import importlib.util
 import os
 import re
 from typing import Any
@@ -14,6 +17,7 @@ from otel_eval.records import Kind
 
 ORIGIN = "OTEL_EXPORTER_OTLP_*"
 _PROTOCOLS = {"grpc": "otlp", "http/protobuf": "otlp_http"}
+_EMBEDDED = "chdb"
 _GRPC_PORT = re.compile(r".*:4317")
 
 
@@ -24,18 +28,17 @@ def exporters() -> tuple[dict[str, Any], list[str]]:
         settings = _exporter(kind)
         if settings is not None:
             groups.setdefault(repr(settings), (settings, []))[1].append(kind.value)
+    embedded: dict[str, Any] = {"clickhouse": {}} if importlib.util.find_spec(_EMBEDDED) is not None else {}
     if not groups:
-        note = (
-            "no exporter is configured and OTEL_EXPORTER_OTLP_ENDPOINT is not set: "
-            "what arrives is only counted on stdout by the debug exporter"
-        )
-        return {"debug": {}}, [note]
+        what = "goes only to the embedded ClickHouse" if embedded else "is only counted on stdout by the debug exporter"
+        note = f"no exporter is configured and OTEL_EXPORTER_OTLP_ENDPOINT is not set: what arrives {what}"
+        return embedded or {"debug": {}}, [note]
     section: dict[str, Any] = {}
     for settings, kinds in groups.values():
         exporter_type = settings.pop("type")
         name = exporter_type if len(groups) == 1 else f"{exporter_type}/{'-'.join(kinds)}"
         section[name] = {**settings, "types": kinds}
-    return section, [f"exporters are taken from {ORIGIN}: {', '.join(section)}"]
+    return {**embedded, **section}, [f"exporters are taken from {ORIGIN}: {', '.join(section)}"]
 
 
 def _variable(kind: Kind, name: str) -> tuple[str, str]:

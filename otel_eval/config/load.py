@@ -49,10 +49,25 @@ def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
     config = convert(doc, Config, doc.value, ())
     for name, entry in _entry_points(_SECTIONS).items():  # sections that belong to a part
         config = msgspec.structs.replace(config, **{name: convert(doc, entry.load(), getattr(config, name), (name,))})
+    if config.emit.mode == "hold":
+        _check_hold(doc, config)
     if not config.exporters:  # what arrives would be acknowledged and then deleted
         raise ConfigError(f"{doc.place(('exporters',))}: expected at least one exporter; debug shows what arrives")
     exporters = {name: _exporter(doc, name, settings_of_one) for name, settings_of_one in config.exporters.items()}
     return Loaded(msgspec.structs.replace(config, exporters=exporters), doc.name, notes)
+
+
+def _check_hold(doc: Document, config: Config) -> None:
+    """Raise ConfigError where it cannot be known, when a root comes, whether its trace is judged in time."""
+    place = doc.place(("emit", "mode"))
+    if not (config.sampling.enabled and config.judging.enabled):
+        raise ConfigError(f"{place}: hold needs sampling and judging; without them nothing is ever scored (allowed: separate)")
+    if config.sampling.cap is not None:
+        raise ConfigError(f"{place}: hold cannot have sampling.cap: what is chosen is known too late (allowed: separate)")
+    if config.emit.hold_timeout <= config.traces.quiet_period:
+        raise ConfigError(
+            f"{doc.place(('emit', 'hold_timeout'))}: expected more than traces.quiet_period, after which a trace is judged"
+        )
 
 
 def _exporter(doc: Document, name: str, settings: Any) -> Any:

@@ -165,6 +165,13 @@ class OtlpExporterConfig(ExporterConfig, frozen=True):
         return bool(self.tls.ca_file or self.tls.cert_file)
 
 
+class Emit(Section, frozen=True):
+    """How scores go on: after their trace, or `hold`: the root of a chosen trace waits for them, up to `hold_timeout`."""
+
+    mode: Literal["separate", "hold"] = "separate"
+    hold_timeout: PositiveDuration = PositiveDuration(30)
+
+
 class Api(Section, frozen=True):
     """The HTTP API for feedback and outcomes; an `endpoint` of null turns it off."""
 
@@ -206,6 +213,7 @@ class Config(Section, frozen=True):
     sampling: Sampling = field(default_factory=Sampling)
     scrub: Any = field(default_factory=dict)
     judging: Any = field(default_factory=dict)
+    emit: Emit = field(default_factory=Emit)
     exporters: dict[str, Any] = field(default_factory=dict)
     api: Api = field(default_factory=Api)
     telemetry: Telemetry = field(default_factory=Telemetry)

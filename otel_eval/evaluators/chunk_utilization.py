@@ -13,7 +13,7 @@ from otel_eval.evaluators.texts import MAX_CONTEXT, answer
 from otel_eval.traces.records import Document
 
 # Chinese and Japanese are written without blanks: each character is a word there.
-_ASCII: Final = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+_ASCII: Final = bytes(ord(chr(code).lower()) if code < 128 and chr(code).isalnum() else 0x20 for code in range(256))
 _WORD: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 _MAX_CHUNKS: Final = 200
 _SHORT: Final = 5
@@ -82,4 +82,4 @@ def _runs(words: list[str]) -> Iterator[Run]:
 
 
 def _words(text: str) -> list[str]:
-    return text.translate(_ASCII).split() if text.isascii() else _WORD.findall(text.lower())
+    return text.encode().translate(_ASCII).decode().split() if text.isascii() else _WORD.findall(text.lower())

@@ -50,7 +50,7 @@ class CitationIntegrity(ByCode):
         found = _cited(view)
         if isinstance(found, NotApplicable):
             return found
-        text = given(view)
+        text = given(subject)
         if text is None:
             return NotApplicable("the context is too long")
         sources = _Sources(view, text)

@@ -1,6 +1,7 @@
 """Marks by which an answer names its sources: URLs, [1], [doc 2], [kb-17], and quotes in front of them."""
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 _MARK: Final = re.compile(
@@ -10,7 +11,8 @@ _MARK: Final = re.compile(
     r"|(?<!\()(?P<id>[A-Za-z0-9][\w.:/#-]{1,99})[\]】](?!\())",
     re.IGNORECASE,
 )
-_URL: Final = re.compile(r"[Hh]ttps?://[^\s<>\"'`\]}|\\^【】]{3,2000}")
+# Without its first letter: the engine then skips to it quickly.
+_URL: Final = re.compile(r"ttp(?<=[Hh]ttp)s?://[^\s<>\"'`\]}|\\^【】]{3,2000}")
 _ENDS: Final = ".,;:!?*_~"
 _QUOTE: Final = re.compile(r"[\"“„«](?P<quote>[^\"“”„«»\n]{20,1000})[\"”“»][.,]?\s{0,2}(?=[\[(【])")
 _DIGITS: Final = re.compile(r"\d+")
@@ -33,7 +35,7 @@ def citations(text: str, most: int) -> list[Citation]:
     >>> [found.written for found in citations("It is tall [1, 2], see https://a.org/x. Also [kb-7].", 10)]
     ['https://a.org/x', '1', '2', 'kb-7']
     """
-    found = [Citation(url, url=url) for match in _URL.finditer(text) for url in (_trimmed(match[0]),)]
+    found = [Citation(url, url=url) for url in _urls(text)]
     for match in _MARK.finditer(text):
         if match["id"]:
             found.append(Citation(match["id"], id=match["id"]))
@@ -43,6 +45,10 @@ def citations(text: str, most: int) -> list[Citation]:
             break
     found += [Citation(match["quote"], quote=match["quote"]) for match in _QUOTE.finditer(text)]
     return found[:most]
+
+
+def _urls(text: str) -> Iterator[str]:
+    return (_trimmed(text[match.start() - 1 : match.end()]) for match in _URL.finditer(text))
 
 
 def _trimmed(url: str) -> str:
@@ -55,7 +61,7 @@ def _trimmed(url: str) -> str:
 
 def urls(text: str) -> set[str]:
     """The URLs in a text, in the form of `bare`."""
-    return {bare(_trimmed(match[0])) for match in _URL.finditer(text)}
+    return set(map(bare, _urls(text)))
 
 
 def bare(url: str) -> str:

@@ -4,13 +4,15 @@ An evaluator is a class with a `Config` (a msgspec Struct, its settings) that is
 state between calls. It is registered by one line, the entry point group `otel_eval.evaluators`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from otel_eval.traces.view import TraceView
+
+_T = TypeVar("_T")
 
 
 class Scope(StrEnum):
@@ -30,6 +32,14 @@ class Subject(Struct, frozen=True, kw_only=True):
     view: TraceView
     session: Sequence[TraceView] = ()
     expected: Any = None
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    def once(self, what: Hashable, make: Callable[[], _T]) -> _T:
+        """What `make` gives, made when it is first asked for: evaluators share what they need of a subject."""
+        if what not in self._made:
+            self._made[what] = make()
+        found: _T = self._made[what]
+        return found
 
 
 class JudgeUse(Struct, frozen=True, kw_only=True):

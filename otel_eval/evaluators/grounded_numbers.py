@@ -72,7 +72,7 @@ class GroundedNumbers(ByCode):
         claims = self._claims(view)
         if isinstance(claims, NotApplicable):
             return claims
-        text = given(view)
+        text = given(subject)
         if text is None:
             return NotApplicable("the context is too long")
         context = _Context(text)

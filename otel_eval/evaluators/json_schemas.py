@@ -218,16 +218,18 @@ def _surely_fits(schema: Plain, value: Plain) -> bool:
         return items is True or all(_surely_fits(items, item) for item in value)
     if isinstance(value, dict):
         known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
-        if any(name not in value for name in schema.get("required", ())):
+        if not value.keys() >= set(schema.get("required", ())):
             return False
-        return all(_surely_fits(known.get(name, others), item) for name, item in value.items())
+        for name, item in value.items():
+            if not _surely_fits(known.get(name, others), item):
+                return False
     return True
 
 
 def _is_of_type(schema: dict[str, Plain], value: Plain) -> bool:
     if "enum" in schema and not (isinstance(value, str) and value in schema["enum"]):
         return False
-    return "type" not in schema or any(type(value) in _PYTHON_TYPES[name] for name in schema["type"])
+    return "type" not in schema or any([type(value) in _PYTHON_TYPES[name] for name in schema["type"]])
 
 
 class _Run:

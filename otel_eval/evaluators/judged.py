@@ -1,15 +1,16 @@
 """An evaluator that asks a judge model by a rubric, or by several in one call."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import msgspec
 
 from otel_eval.evaluators import rubric as instruments
 from otel_eval.evaluators.evaluator import JudgeUse, NotApplicable, Result, Scope, Subject
-from otel_eval.evaluators.questioning import Judged, JudgedConfig, Questioner, warnings, weaker
-from otel_eval.evaluators.rubric import Rubric
-from otel_eval.judging import material
+from otel_eval.evaluators.questioning import Judged, JudgedConfig, Questioner, each, warnings, weaker
+from otel_eval.evaluators.rubric import Part, Rubric
+from otel_eval.judging import material, prompt
 from otel_eval.judging.llm import Judge
 from otel_eval.judging.material import Item
 from otel_eval.judging.prompt import Material
@@ -24,6 +25,7 @@ class _Case(msgspec.Struct, frozen=True):
     """What one call is about: the rubrics that apply, what they look at, and whose work it is."""
 
     rubrics: tuple[Rubric, ...]
+    number: int
     items: list[Item]
     calls: Sequence[ModelCall]
     span_id: str | None = None
@@ -64,6 +66,7 @@ class RubricEvaluator:
 
     def __init__(self, config: JudgedConfig, judge: Judge) -> None:
         self._instrument = instruments.load(config.rubric, config.rubrics_directory)
+        self._sees = frozenset(part for rubric in self._instrument.rubrics for part in rubric.sees)
         self._questioner = Questioner(config, judge)
         self.name = self._instrument.id
         self.scope = self._instrument.scope
@@ -74,11 +77,11 @@ class RubricEvaluator:
         cases = self._cases(subject)
         if isinstance(cases, NotApplicable):
             return cases
+        shown = [self._material(subject, case) for case in cases]
+        asking = [partial(self._questioner.ask, case.rubrics, one) for case, one in zip(cases, shown, strict=True)]
         results: list[Result] = []
-        for case in cases:
-            shown = self._questioner.material(case.rubrics, case.items)
-            judged = await self._questioner.ask(case.rubrics, shown)
-            results += self._results(case, shown, judged)
+        for case, one, judged in zip(cases, shown, await each(asking), strict=True):
+            results += self._results(case, one, judged)
         return results
 
     def fingerprint(self, subject: Subject) -> str | None:
@@ -89,32 +92,29 @@ class RubricEvaluator:
         cases = self._cases(subject)
         if isinstance(cases, NotApplicable):
             return None
-        shown = [self._questioner.material(case.rubrics, case.items).fingerprint for case in cases]
+        shown = [self._material(subject, case).fingerprint for case in cases]
         models = [weaker(self._questioner.config.model, case.calls) for case in cases]
         return instruments.version(shown, models, [[rubric.id for rubric in case.rubrics] for case in cases])
 
     def _cases(self, subject: Subject) -> list[_Case] | NotApplicable:
         """What is to be asked; why not, when nothing is."""
-        sees = {part for rubric in self._instrument.rubrics for part in rubric.sees}
-        about: list[tuple[Sequence[ModelCall], list[Item], str | None]]
-        match self.scope:
-            case Scope.SPAN:
-                calls = subject.view.model_calls[-MAX_SPANS:]
-                about = [((call,), material.of_call(call, sees), call.span_id) for call in calls]
-            case Scope.SESSION:
-                views = subject.session or (subject.view,)
-                about = [([call for view in views for call in view.model_calls], material.of_session(subject, sees), None)]
-            case _:
-                about = [(subject.view.model_calls, material.of_trace(subject, sees), None)]
         reasons: list[str] = []
         found = []
-        for of_these, items, span_id in about:
+        about = subject.once((_about, self.scope, self._sees), lambda: _about(subject, self.scope, self._sees))
+        for number, (of_these, items, span_id) in enumerate(about):
             why_not = {rubric.id: lacking(rubric, items) for rubric in self._instrument.rubrics}
             rubrics = tuple(rubric for rubric in self._instrument.rubrics if why_not[rubric.id] is None)
             reasons += filter(None, why_not.values())
             if rubrics:
-                found.append(_Case(rubrics, items, of_these, span_id))
+                found.append(_Case(rubrics, number, items, of_these, span_id))
         return found or NotApplicable("; ".join(dict.fromkeys(reasons)) or "no model was called")
+
+    def _material(self, subject: Subject, case: _Case) -> Material:
+        """What of the case a judge is shown: the same for all rubrics that look at the same and have as much room."""
+        room = self._questioner.room(case.rubrics)
+        return subject.once(
+            (prompt.material, self.scope, self._sees, case.number, room), lambda: prompt.material(case.items, room)
+        )
 
     def _results(self, case: _Case, shown: Material, judged: Judged) -> list[Result]:
         weak = weaker(self._questioner.config.model, case.calls)
@@ -152,6 +152,19 @@ class RubricEvaluator:
                 judge=None if results[0].judge is None else nothing_more(results[0].judge),
             )
         ]
+
+
+def _about(subject: Subject, scope: Scope, sees: frozenset[Part]) -> list[tuple[Sequence[ModelCall], list[Item], str | None]]:
+    """What is judged by itself: whose work it is, what there is to be shown, and the span that it is about."""
+    match scope:
+        case Scope.SPAN:
+            calls = subject.view.model_calls[-MAX_SPANS:]
+            return [((call,), material.of_call(call, sees), call.span_id) for call in calls]
+        case Scope.SESSION:
+            views = subject.session or (subject.view,)
+            return [([call for view in views for call in view.model_calls], material.of_session(subject, sees), None)]
+        case _:
+            return [(subject.view.model_calls, material.of_trace(subject, sees), None)]
 
 
 def result(rubric: Rubric, judged: Judged, use: JudgeUse, warned: tuple[str, ...], span_id: str | None) -> Result:

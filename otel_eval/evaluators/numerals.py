@@ -33,9 +33,11 @@ _BEHIND: Final = re.compile(_SCALE)
 _WHOLE: Final = re.compile(rf"(\d{_APART}{_MORE_DIGITS})(?:{_SCALE})?")
 _LONGEST: Final = 40
 # Digits and marks stay, letters become x, and everything else a blank.
-_NUMERALS: Final = {
-    ord(sign): sign if sign in "0123456789.,'" else "x" if sign.isalpha() or sign == "_" else " " for sign in map(chr, range(128))
-}
+_NUMERALS: Final = bytes(
+    ord(sign if sign in "0123456789.,'" else "x" if sign.isascii() and (sign.isalpha() or sign == "_") else " ")
+    for sign in map(chr, range(256))
+)
+_NUMERAL: Final = re.compile(rb" [.,']*([0-9][0-9.,'x]*)")
 _SPACES: Final = re.compile("['\u2019 \u00a0\u2009\u202f]")
 # From one on, in English, German, French and Spanish; then the tens from thirty to a hundred.
 _ONES: Final = (
@@ -128,9 +130,9 @@ def plain_values(text: str) -> list[float]:
     """
     if not text.isascii():
         return []
-    written = {token.strip(".,'").rstrip("x") for token in set(text.translate(_NUMERALS).split())}
-    written = {token for token in written if token[:1].isdecimal() and "x" not in token and len(token) <= _LONGEST}
-    return sorted({reading.value for token in written for reading in readings(token)})
+    tokens = set(_NUMERAL.findall(b" " + text.encode().translate(_NUMERALS)))
+    written = {token for token in (token.rstrip(b".,'").rstrip(b"x") for token in tokens) if b"x" not in token}
+    return sorted({reading.value for token in written if len(token) <= _LONGEST for reading in readings(token.decode())})
 
 
 def _splits(digits: str) -> Iterator[tuple[str, str]]:
@@ -148,8 +150,8 @@ def _splits(digits: str) -> Iterator[tuple[str, str]]:
         yield "".join(groups), part
     if len(set(marks)) == 1 and len(last) == 3 and whole != "0" and all(0 < len(group) < 4 for group in groups):
         yield "".join(groups) + last, ""
-    elif len(marks) > 1 and len(set(marks)) == 1:  # 36,38,40
-        yield from ((piece, "") for piece in (*groups, last))
+    elif len(marks) > 1 and len(set(marks)) == 1:  # 36,38,40 and 3..7
+        yield from ((piece, "") for piece in (*groups, last) if piece)
 
 
 def _step(whole: str, part: str) -> float:

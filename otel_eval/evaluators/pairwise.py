@@ -1,6 +1,7 @@
 """An evaluator that compares two answers to the same request, in both orders."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 import msgspec
@@ -10,9 +11,9 @@ from otel_eval.errors import ConfigError
 from otel_eval.evaluators import rubric as instruments
 from otel_eval.evaluators.evaluator import JudgeUse, NotApplicable, Result, Scope, Subject
 from otel_eval.evaluators.judged import lacking
-from otel_eval.evaluators.questioning import Judged, JudgedConfig, Questioner, warnings, weaker
+from otel_eval.evaluators.questioning import Judged, JudgedConfig, Questioner, each, warnings, weaker
 from otel_eval.evaluators.rubric import Label, Part, Rubric
-from otel_eval.judging import material
+from otel_eval.judging import material, prompt
 from otel_eval.judging.llm import Judge
 from otel_eval.judging.material import Item
 from otel_eval.judging.prompt import Material
@@ -121,8 +122,8 @@ class PairwiseEvaluator:
 
     async def compare(self, subject: Subject, first: str, second: str) -> Comparison:
         """Compare two answers to what this trace asks; its own answer does not count."""
-        here, warned_here = await self._judged(subject, first, second)
-        there, warned_there = await self._judged(subject, second, first)
+        orders = [partial(self._judged, subject, first, second), partial(self._judged, subject, second, first)]
+        (here, warned_here), (there, warned_there) = await each(orders)
         choices = [judged.verdict.opinions[self.name].choice for judged in (here, there)]
         consistent = tuple(choices) in {(_FIRST, _SECOND), (_SECOND, _FIRST), (_EQUAL, _EQUAL)}
         outcome = {_FIRST: "better", _SECOND: "worse"}.get(choices[0], "tie") if consistent else "tie"
@@ -143,7 +144,7 @@ class PairwiseEvaluator:
 
     def _material(self, subject: Subject, first: str, second: str) -> Material:
         answers = [Item(name, {"text": text}, core=True) for name, text in ((_FIRST, first), (_SECOND, second))]
-        return self._questioner.material([self._rubric], [*self._shared(subject), *answers])
+        return prompt.material([*self._shared(subject), *answers], self._questioner.room([self._rubric]))
 
     def _shared(self, subject: Subject) -> list[Item]:
         return [item for item in material.of_trace(subject, self._rubric.sees) if item.part in _SHARED]

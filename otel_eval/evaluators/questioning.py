@@ -6,9 +6,9 @@ passes. A provider's refusal is raised as JudgeRefused, and a call that fails as
 except for the re-judgement: then the first verdict stands, unproven.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -18,14 +18,15 @@ from otel_eval.config.section import Section
 from otel_eval.evaluators.evaluator import JudgeUse
 from otel_eval.evaluators.rubric import Rubric, version
 from otel_eval.judging import prompt, verdict
-from otel_eval.judging.llm import Ask, Judge, JudgeError
-from otel_eval.judging.material import Item
+from otel_eval.judging.llm import Ask, Failure, Judge, JudgeError
 from otel_eval.judging.prompt import Material
 from otel_eval.judging.strength import Strength, compare
 from otel_eval.judging.verdict import InvalidVerdict, JudgeRefused, Verdict
 from otel_eval.traces.records import ModelCall
 
 DEFAULT_MODEL: Final = "claude-haiku-5-5"
+
+T = TypeVar("T")
 
 _TOKENS: Final = 1024
 _MOST_TOKENS: Final = 2048
@@ -77,10 +78,10 @@ class Questioner:
         settings = config.model, config.effort, config.thinking, config.material_tokens
         return version(prompt.REVISION, texts, _REPAIR, _REJUDGE, verdict.schema(rubrics), rubrics, settings, more)
 
-    def material(self, rubrics: Sequence[Rubric], items: Sequence[Item]) -> Material:
-        """These items, cut to what the prompt has room for."""
+    def room(self, rubrics: Sequence[Rubric]) -> int:
+        """The tokens that the material may have."""
         question = prompt.question(_ANY_TAG, rubrics, rubric_follows=self.config.cache_material)
-        return prompt.material(items, prompt.room(self._instructions(rubrics), question, self.config.material_tokens))
+        return prompt.room(self._instructions(rubrics), question, self.config.material_tokens)
 
     async def ask(self, rubrics: Sequence[Rubric], material: Material) -> Judged:
         """The verdict on this material."""
@@ -90,7 +91,7 @@ class Questioner:
         if not missing:
             return Judged(first, missing, use)
         try:
-            second, more = await self._verdict(replace(ask, question=ask.question + _REJUDGE), rubrics)
+            second, more = await self._verdict(replace(ask, question=ask.question + _REJUDGE, follows=True), rubrics)
         except (InvalidVerdict, JudgeRefused) as error:
             return Judged(first, missing, verdict.total([use, error.use]))
         except JudgeError:
@@ -103,7 +104,7 @@ class Questioner:
         try:
             return verdict.parse(first, rubrics), first.use
         except InvalidVerdict:
-            repair = replace(ask, max_tokens=2 * ask.max_tokens, question=ask.question + _REPAIR)
+            repair = replace(ask, max_tokens=2 * ask.max_tokens, question=ask.question + _REPAIR, follows=True)
         second = await self._judge.ask(repair)
         use = verdict.total([first.use, second.use])
         return verdict.parse(replace(second, use=use), rubrics), use
@@ -125,6 +126,22 @@ class Questioner:
             thinking=config.thinking,
             cache_material=config.cache_material,
         )
+
+
+async def each(questions: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The answers, one after the other; a question that waits for a batch does not keep the next ones from being asked."""
+    answers: list[T] = []
+    waits: JudgeError | None = None
+    for question in questions:
+        try:
+            answers.append(await question())
+        except JudgeError as error:
+            if error.failure is not Failure.IN_BATCH:
+                raise
+            waits = error
+    if waits is not None:
+        raise waits
+    return answers
 
 
 def warnings(judged: Judged, material: Material, rubric_id: str) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """The texts of a trace that evaluators by code compare: the answer, and what the models were given."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import msgspec
 
+from otel_eval.evaluators.evaluator import Subject
 from otel_eval.traces.records import Data, Message, ModelCall, Text, ToolResult
 from otel_eval.traces.values import to_text
 from otel_eval.traces.view import TraceView
@@ -20,7 +20,6 @@ MAX_ANSWER: Final = 100_000
 OUTPUT_TOOLS: Final = frozenset({"final_result"})
 """Pydantic AI's tool for a structured answer: nothing that runs."""
 
-_GIVEN: Final[WeakKeyDictionary[TraceView, str | None]] = WeakKeyDictionary()
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _INLINE: Final = re.compile(r"`[^`\n]*`")
 
@@ -55,27 +54,28 @@ def retrieved(view: TraceView) -> bool:
     return bool(view.retrieved_documents) or any(tool.result is not None for tool in view.tool_calls)
 
 
-def given(view: TraceView) -> str | None:
+def given(subject: Subject) -> str | None:
     """What the models were given, as one text: prompts, earlier turns, documents, results of tools.
 
-    What a model said in this trace is no evidence and left out. None when it is longer than `MAX_CONTEXT`. It is put
-    together once for each view.
+    What a model said in this trace is no evidence and left out. None when it is longer than `MAX_CONTEXT`.
     """
-    if view not in _GIVEN:
-        _GIVEN[view] = _given(view)
-    return _GIVEN[view]
+    return subject.once(given, lambda: _given(subject.view))
 
 
 def _given(view: TraceView) -> str | None:
     found: dict[str, None] = {}
     if view.user_input:
         found[view.user_input] = None
+    before: Sequence[Message] = ()
     for index, call in enumerate(view.model_calls):
         if call.system_prompt:
             found[call.system_prompt] = None
-        for message in call.input_messages:
+        for number, message in enumerate(call.input_messages):
+            if number < len(before) and before[number] == message:
+                continue  # most calls are told again what the one before was told
             if index == 0 or message.role != "assistant":
                 _take(message, found)
+        before = call.input_messages
     for document in view.retrieved_documents:
         found.update((text, None) for text in (document.content, document.id, *leaves(document.metadata)) if text)
     for tool in view.tool_calls:
@@ -86,13 +86,10 @@ def _given(view: TraceView) -> str | None:
 def _take(message: Message, found: dict[str, None]) -> None:
     """Add what a message says."""
     for part in message.parts:
-        if isinstance(part, ToolResult):
-            if isinstance(part.result, str):
-                found[part.result] = None
-            else:
-                found.update(dict.fromkeys(leaves(part.result)))
-        elif isinstance(part, Text | Data):
+        if isinstance(part, Text | Data):
             found[part.text] = None
+        elif isinstance(part, ToolResult):
+            found.update(dict.fromkeys(leaves(part.result)))
 
 
 def leaves(value: Any) -> Iterator[str]:
@@ -101,6 +98,9 @@ def leaves(value: Any) -> Iterator[str]:
     >>> sorted(leaves({"temp_c": 14, "sky": ["rain", None, True]}))
     ['14', 'rain', 'sky', 'temp_c']
     """
+    if isinstance(value, str):
+        yield value
+        return
     waiting = [value]
     while waiting:
         item = waiting.pop()

@@ -58,7 +58,11 @@ def explain(trace_id: str, journal_directory: Path) -> Iterator[str]:
 
 def _undecided(trace_id: str, journal_directory: Path) -> str:
     wanted = bytes.fromhex(trace_id)
-    if any(wanted in bytes(body) for kind in (Kind.TRACES, Kind.LOGS) for body in stored_bodies(journal_directory, kind)):
+    if any(
+        wanted in bytes(body)
+        for kind in (Kind.TRACES, Kind.LOGS, OwnKind.HELD)
+        for body in stored_bodies(journal_directory, kind)
+    ):
         return (
             f"trace {trace_id.lower()}\n  not decided: it is open, or waits for the end of the cap's window; or it is none, "
             "since it holds nothing but feedback, scores or log records that tell of no agent"

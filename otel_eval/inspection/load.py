@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from otel_eval.errors import ConfigError, PermanentError, TooLargeError
+from otel_eval.holding import records as holding
 from otel_eval.journal import stored_bodies
-from otel_eval.records import Kind
+from otel_eval.records import Kind, OwnKind
 from otel_eval.traces.joining import read_traces
 from otel_eval.traces.view import TraceView
 from otel_eval.wire import check, lens, otlp_json
@@ -37,10 +38,19 @@ def find(trace_id: str, journal_directory: Path) -> list[TraceView]:
         for body in stored_bodies(journal_directory, kind):
             if wanted in (request := bytes(body)):  # before anything is parsed
                 groups[kind] += lens.groups(request)
+    groups[Kind.TRACES] += _held(wanted, journal_directory, groups[Kind.TRACES])
     views = [view for view in read_traces(groups[Kind.TRACES], groups[Kind.LOGS]) if view.trace_id == trace_id.lower()]
     if not views:
         raise ConfigError(f"no trace {trace_id} in {journal_directory}; what has been delivered is kept there only briefly")
     return views
+
+
+def _held(wanted: bytes, journal_directory: Path, known: Iterable[lens.Group]) -> list[lens.Group]:
+    """The spans of a trace that are held back and have not gone on."""
+    cuts = (holding.decode(body) for body in stored_bodies(journal_directory, OwnKind.HELD) if wanted in bytes(body))
+    spans = [one for cut in cuts if isinstance(cut, holding.Cut) for one in holding.held(cut)]
+    gone = {lens.span(raw).span_id for group in known for raw in group.items} if spans else set()
+    return [group for root, group in spans if root.trace_id == wanted and root.span_id not in gone]
 
 
 def _bodies(file: Path) -> Iterator[tuple[Kind, bytes]]:

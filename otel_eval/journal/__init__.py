@@ -15,6 +15,8 @@ as it was accepted:
     magic "oJ" | version u8 | flags u8 | items u32 | body length u32 | accepted at, ns u64 | xxh3-64 of body u64
     | xxh32 of the 28 bytes before u32
 
+The flag 1 marks a span that was held back and goes on (see `holding`); there are no others.
+
 A cursor file is two slots of 544 bytes, written in turn: sequence u64, position u64, count u64 and ends u64 x 64 of the
 batches on their way, xxh3-64 of all that. The valid slot with the higher sequence counts, so a torn write costs one step
 back.
@@ -43,5 +45,6 @@ from otel_eval.journal.journal import Journal as Journal
 from otel_eval.journal.log import Holder as Holder
 from otel_eval.journal.log import Log as Log
 from otel_eval.journal.log import Reader as Reader
+from otel_eval.journal.record import RELEASED as RELEASED
 from otel_eval.journal.record import Record as Record
 from otel_eval.journal.stored import stored_bodies as stored_bodies

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import structlog
@@ -21,6 +22,8 @@ from otel_eval.journal.log import Log, Reader
 from otel_eval.journal.record import Record
 from otel_eval.journal.segment import Segment
 from otel_eval.records import Kind, OwnKind, Sync
+
+AnyKind = TypeVar("AnyKind", bound=Kind | OwnKind)
 
 _log = structlog.get_logger(__name__)
 
@@ -62,10 +65,10 @@ class Journal:
         """
         return self._problem if time.monotonic() - self._refused_at < _PROBLEM_S else None
 
-    def append(self, kind: Kind | OwnKind, body: bytes, items: int) -> Record:
+    def append(self, kind: Kind | OwnKind, body: bytes, items: int, flags: int = 0) -> Record:
         """Journal one request in the log of its kind; raises RetryableError when it is full."""
         try:
-            record = self.logs[kind].append(body, items)
+            record = self.logs[kind].append(body, items, flags)
         except RetryableError as error:
             if self._problem is None:
                 _log.error("refusing new requests", reason=str(error))
@@ -118,9 +121,17 @@ class Journal:
         with self._usable():
             return Reader(self.logs[kind], self._directory / "cursors" / f"{quote(name, safe='')}.{kind}")
 
-    def merged(self, positions: Mapping[Kind, int]) -> Iterator[tuple[Kind, Record]]:
+    def records(self, kind: AnyKind, position: int) -> Iterator[tuple[AnyKind, Record]]:
+        """The records of a log from this position on."""
+        log = self.logs[kind]
+        while (chunk := log.read(position, _READ_BYTES)).end > position:
+            position = chunk.end
+            for record in chunk.records:
+                yield kind, record
+
+    def merged(self, positions: Mapping[AnyKind, int]) -> Iterator[tuple[AnyKind, Record]]:
         """The records of several logs from these positions on, in the order in which they were journaled."""
-        each = [_records(kind, self.logs[kind], position) for kind, position in positions.items()]
+        each = [self.records(kind, position) for kind, position in positions.items()]
         return heapq.merge(*each, key=lambda entry: entry[1].time_ns)
 
     def reader_names(self) -> set[str]:
@@ -143,13 +154,6 @@ class Journal:
             yield
         except OSError as error:
             raise ConfigError(f"journal.directory: {self._directory} cannot be used: {error.strerror}") from error
-
-
-def _records(kind: Kind, log: Log, position: int) -> Iterator[tuple[Kind, Record]]:
-    while (chunk := log.read(position, _READ_BYTES)).end > position:
-        position = chunk.end
-        for record in chunk.records:
-            yield kind, record
 
 
 def _sync_files(segments: list[Segment]) -> None:

@@ -87,19 +87,19 @@ class Log:
         """The position of a record that is there and not behind `position`, where one can begin to read."""
         return self._segment_at(position).base
 
-    def append(self, body: bytes, items: int) -> Record:
+    def append(self, body: bytes, items: int, flags: int = 0) -> Record:
         """Write one record; raises RetryableError when there is no room for it."""
         size = HEADER_BYTES + len(body)
         try:
             self._budget.check(size)
             segment = self._segment_for(size)
             time_ns = self._clock.now()
-            segment.append(encode_header(body, items, time_ns), body)
+            segment.append(encode_header(body, items, time_ns, flags), body)
         except OSError as error:
             raise RetryableError(f"the journal cannot be written: {error.strerror}", RETRY_AFTER_S) from error
         self._budget.used += size
         self.unsynced.add(segment)
-        record = Record(segment.end - size, segment.end, items, time_ns, body)
+        record = Record(segment.end - size, segment.end, items, time_ns, body, flags)
         self._remember(record)
         if self._waiting:
             self.wake(self.end)
@@ -155,7 +155,7 @@ class Log:
                 return Chunk(records, found)
             body = buffer[offset + HEADER_BYTES : end]
             if intact(header, body):
-                records.append(Record(position + offset, position + end, header.items, header.time_ns, body))
+                records.append(Record(position + offset, position + end, header.items, header.time_ns, body, header.flags))
             else:
                 self._report_damage(position + offset, position + end)
             offset = end

@@ -1,7 +1,7 @@
 """One record of a log: its header, its checksums, and finding the next one after damage."""
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import xxhash
 
@@ -11,6 +11,9 @@ _HEADER = struct.Struct("<2sBBIIQQ")
 _CHECK = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CHECK.size
 
+RELEASED: Final = 1
+"""The flag of a traces record whose span was held back: the record in the log `held` stands for it in its trace."""
+
 
 class Header(NamedTuple):
     """The fields of a record's header; times in ns since 1970."""
@@ -19,6 +22,7 @@ class Header(NamedTuple):
     length: int
     time_ns: int
     checksum: int
+    flags: int
 
 
 class Record(NamedTuple):
@@ -29,11 +33,12 @@ class Record(NamedTuple):
     items: int
     time_ns: int
     body: bytes | memoryview
+    flags: int = 0
 
 
-def encode_header(body: bytes, items: int, time_ns: int) -> bytes:
+def encode_header(body: bytes, items: int, time_ns: int, flags: int = 0) -> bytes:
     """The header for `body`."""
-    fields = _HEADER.pack(MAGIC, _VERSION, 0, items, len(body), time_ns, xxhash.xxh3_64_intdigest(body))
+    fields = _HEADER.pack(MAGIC, _VERSION, flags, items, len(body), time_ns, xxhash.xxh3_64_intdigest(body))
     return fields + _CHECK.pack(xxhash.xxh32_intdigest(fields))
 
 
@@ -44,8 +49,8 @@ def decode_header(buffer: memoryview, offset: int) -> Header | None:
         return None
     if _CHECK.unpack_from(buffer, offset + _HEADER.size)[0] != xxhash.xxh32_intdigest(fields):
         return None
-    _, version, _, items, length, time_ns, checksum = _HEADER.unpack(fields)
-    return Header(items, length, time_ns, checksum) if version == _VERSION else None
+    _, version, flags, items, length, time_ns, checksum = _HEADER.unpack(fields)
+    return Header(items, length, time_ns, checksum, flags) if version == _VERSION else None
 
 
 def intact(header: Header, body: memoryview) -> bool:

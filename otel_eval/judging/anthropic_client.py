@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ API_URL = "https://api.anthropic.com"
 
 _CONNECT_TIMEOUT_S = 5.0
 _BATCH_TIMEOUT_S = 600.0
+_PAGE = 100
 _NO_KEY = "there is no API key for the judge; evaluators that ask a model are blocked until one is set"
 
 
@@ -36,6 +38,14 @@ class BatchState(NamedTuple):
 
     ended: bool
     results: Mapping[str, Answer | JudgeError]
+
+
+class Listed(NamedTuple):
+    """One of the account's batches, with the number of its questions."""
+
+    id: str
+    ended: bool
+    questions: int
 
 
 class AnthropicClient:
@@ -92,11 +102,17 @@ class AnthropicClient:
     async def poll_batch(self, batch_id: str, models: Mapping[str, str]) -> BatchState:
         """How a batch stands; `models` tells which model each `custom_id` has asked, for the account of its use.
 
-        All results are held in memory, a few kB each. Expired questions are Failure.TIMEOUT and were not billed.
+        All results are held in memory, a few kB each. Expired questions are Failure.TIMEOUT and were not billed. A batch that
+        the provider does not know any more has ended without results.
         """
+        import anthropic
+
         client = await self._connected()
         async with self._errors_of([]):
-            raw = await client.messages.batches.with_raw_response.retrieve(batch_id)
+            try:
+                raw = await client.messages.batches.with_raw_response.retrieve(batch_id)
+            except anthropic.NotFoundError:
+                return BatchState(True, {})
             batch = _decoded(await raw.read())
         if batch.get("processing_status") != "ended":
             return BatchState(False, {})
@@ -110,6 +126,26 @@ class AnthropicClient:
                 name = responses.text(line.get("custom_id"))
                 results[name] = self._result(responses.mapping(line.get("result")), models.get(name), lines.headers)
         return BatchState(True, results)
+
+    async def list_batches(self, since_s: float) -> list[Listed]:
+        """The account's batches that were made since then, in seconds since 1970, the newest first; raises JudgeError."""
+        import anthropic
+
+        client = await self._connected()
+        found: list[Listed] = []
+        after: str | anthropic.Omit = anthropic.omit
+        while True:
+            async with self._errors_of([]):
+                raw = await client.messages.batches.with_raw_response.list(limit=_PAGE, after_id=after)
+                page = _decoded(await raw.read())
+            data = page.get("data")
+            for batch in map(responses.mapping, data if isinstance(data, list) else []):
+                if not _is_since(batch.get("created_at"), since_s):
+                    return found
+                found.append(_listed(batch))
+            if page.get("has_more") is not True or not found or after == found[-1].id:
+                return found
+            after = found[-1].id
 
     async def models(self) -> list[str]:
         """The ids of the models that the account may use; raises JudgeError."""
@@ -209,6 +245,18 @@ class AnthropicClient:
 
 def _decoded(body: bytes | str) -> dict[str, Any]:
     return msgspec.json.decode(body, type=dict[str, Any])
+
+
+def _is_since(created: object, since_s: float) -> bool:
+    try:
+        return datetime.fromisoformat(responses.text(created)).timestamp() >= since_s
+    except (ValueError, OverflowError):
+        return False
+
+
+def _listed(batch: Mapping[str, object]) -> Listed:
+    questions = sum(responses.count(one) or 0 for one in responses.mapping(batch.get("request_counts")).values())
+    return Listed(responses.text(batch.get("id")), batch.get("processing_status") == "ended", questions)
 
 
 def _request(ask: Ask, material_ttl: str) -> dict[str, Any]:

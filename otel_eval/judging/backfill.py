@@ -1,11 +1,13 @@
 """Judging history: recorded traces through the sampler and the evaluators, without a hop.
 
-`plan` decides about the traces, as the configured policies do, and makes a job of each chosen one, scrubbed; `estimate` says
-what judging them may cost; `Backfill` judges them and sends on what comes of it.
+`planning` decides about the traces, as the configured policies do, and makes a job of each chosen one, scrubbed; `estimate`
+says what judging them may cost; `Backfill` judges them and sends on what comes of it.
 
 What holds
 - At least once. Ids of evaluation spans are those that a hop gives to the first decision about a trace: whoever backfills
-  twice, or what a hop has judged already, sends the same spans again. Verdicts are kept, and are not paid for twice.
+  twice, or what a hop has judged already, sends the same spans again, and a backend that knows the ids of messages takes
+  them once. Verdicts are kept, and are not paid for twice. The record of a judgement goes last, and only when everybody
+  has taken the scores: what has a record is done.
 - The budget is the hop's, which may run beside it. The share that is kept for the baseline is not touched, whatever policy
   has chosen a trace: history must not use it up.
 - Every chosen trace ends in one state. A judge that is rate limited or not available is asked again after the wait that it
@@ -13,24 +15,23 @@ What holds
 
 Limits
 - Traces are judged, not sessions. Nothing is written to the journal: estimates that a hop makes from it know nothing of it.
-- All traces of the files are in memory while they are decided, the chosen ones, compressed, until they are judged.
+- All traces of files are in memory while they are decided; the chosen ones, compressed, wait in a file.
 """
 
 import asyncio
+import hashlib
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from otel_eval.config.sampling import Sampling
 from otel_eval.evaluators.evaluator import JudgeUse, Scope
-from otel_eval.judging import configured, emit, prompt
+from otel_eval.judging import configured, emit, prompt, scores
 from otel_eval.judging import job as jobs
 from otel_eval.judging.config import Judging
 from otel_eval.judging.examining import Examiner
@@ -40,11 +41,7 @@ from otel_eval.judging.publishing import judgement_of
 from otel_eval.judging.queue import Claim, Job
 from otel_eval.judging.scores import Judgement, Result, State
 from otel_eval.judging.verdict import InvalidVerdict
-from otel_eval.records import Kind
-from otel_eval.sampling.recorded import decide
-from otel_eval.scrub.config import ScrubConfig
-from otel_eval.traces.retrieval import Stored
-from otel_eval.traces.view import TraceView
+from otel_eval.records import Kind, OwnKind
 
 _log = structlog.get_logger(__name__)
 
@@ -72,30 +69,11 @@ _OF_ONE_EVALUATOR: Final = {
     Failure.TOO_LARGE: State.TOO_LARGE,
 }
 
-Send = Callable[[Kind, bytes], Awaitable[Collection[str]]]
-"""Sends a request to everybody who takes that kind; returns why some have not taken it."""
+Send = Callable[[Kind | OwnKind, bytes, str], Awaitable[Collection[str]]]
+"""Sends a request to everybody who takes that kind; returns why some have not taken it.
 
-
-class Plan(NamedTuple):
-    """What would be judged of `traces` agent traces: a job for each, and their number by policy."""
-
-    traces: int
-    jobs: Sequence[Job]
-    by_policy: Counter[str]
-
-
-def plan(sampling: Sampling, scrub: ScrubConfig, views: Sequence[TraceView], since_ns: int = 0) -> Plan:
-    """Decide about these traces; what ended before `since_ns` counts only for what policies learn. Raises ConfigError."""
-    by_id = {view.trace_id: view for view in views}
-    decided = [one for one in decide(sampling, views) if one.eligible and one.time_ns >= since_ns]
-    chosen = [one for one in decided if one.chosen]
-    now_ns = time.time_ns()
-    made = [jobs.make(one, [_stored(by_id[one.trace_id.hex()])], Scope.TRACE, scrub, now_ns, 0) for one in chosen]
-    return Plan(len(decided), made, Counter(one.policy for one in chosen))
-
-
-def _stored(view: TraceView) -> Stored:
-    return Stored(*view.groups, whole=True)
+The text tells it from other requests, and is the same whenever it is made again.
+"""
 
 
 class Estimate(Struct):
@@ -232,11 +210,20 @@ class Backfill:
     async def _work(self, waiting: Iterator[Job]) -> None:
         for job in waiting:
             judgement = await self._judgement(job)
-            for kind, body in ((Kind.TRACES, emit.spans(judgement)), (Kind.LOGS, emit.events(judgement))):
-                if body:
-                    self._tally.unsent.update(await self._send(kind, body))
+            await self._publish(judgement)
             self._tally.add(judgement)
             self._advance()
+
+    async def _publish(self, judgement: Judgement) -> None:
+        unsent: list[str] = []
+        if judgement.scores:
+            identity = hashlib.sha256(b"".join([judgement.job.encode(), *emit.span_ids(judgement)])).hexdigest()
+            unsent += await self._send(Kind.TRACES, emit.spans(judgement), identity)
+            unsent += await self._send(Kind.LOGS, emit.events(judgement), identity)
+        if not unsent:
+            record = scores.encode(judgement)
+            unsent += await self._send(OwnKind.EVALUATIONS, record, hashlib.sha256(record).hexdigest())
+        self._tally.unsent.update(unsent)
 
     async def _judgement(self, job: Job) -> Judgement:
         work = jobs.read(job)

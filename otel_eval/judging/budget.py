@@ -17,7 +17,8 @@ import asyncio
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -75,12 +76,16 @@ class BudgetExceeded(NotAsked):
 
 
 class Reservation(Struct, frozen=True):
-    """The worst case of one call, booked; to be settled or released once. `nano_usd` is None for an unknown price."""
+    """The worst case of one call, booked; to be settled or released once. `nano_usd` is None for an unknown price.
+
+    A `lasting` one is for hours: nobody waits for what it may give back.
+    """
 
     number: int
     hour_s: int
     baseline: bool
     nano_usd: int | None
+    lasting: bool = False
 
 
 _Answer = asyncio.Future[Full | NotAsked | None]
@@ -95,6 +100,8 @@ class Budget:
         self._waiting: list[tuple[Change, _Answer]] = []
         self._writing: asyncio.Task[None] | None = None
         self._open: dict[int, Reservation] = {}
+        self._lasting: set[int] = set()
+        self._under_way: Counter[tuple[int, bool, str]] = Counter()
         self._last_number = 0
         self._news = asyncio.Event()
         self._usual_nano = 0.0
@@ -105,8 +112,8 @@ class Budget:
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"{path}: the judges' budget cannot be kept in this file: {error}") from error
 
-    async def reserve(self, worst_usd: float | None, *, baseline: bool) -> Reservation:
-        """Book the most that a call can cost (None: unknown), and return when that is on disk.
+    async def reserve(self, worst_usd: float | None, *, baseline: bool, lasting: bool = False) -> Reservation:
+        """Book the most that a call can cost (None: unknown), and return when that is on disk; a `lasting` one never waits.
 
         Raises BudgetExceeded when there is no room, NotAsked when the file cannot be written.
         """
@@ -118,14 +125,16 @@ class Budget:
             hour_s = int(bounds("hour", self.clock())[0])
             refusal = await self._try(Change(hour_s, baseline, Spent(nano or 0, 1, 1), checked=True))
             if refusal is None:
-                self._last_number += 1
-                reservation = self._open[self._last_number] = Reservation(self._last_number, hour_s, baseline, nano)
-                return reservation
+                return self._opened(hour_s, baseline, nano, lasting=lasting)
             if isinstance(refusal, NotAsked):
                 raise refusal
-            if not self._open and not news.is_set():
+            if lasting or (len(self._open) == len(self._lasting) and not news.is_set()):
                 raise self._exceeded(refusal, baseline)
             await news.wait()
+
+    def adopt(self, hour_s: int, *, baseline: bool, nano_usd: int | None) -> Reservation:
+        """A lasting reservation that was booked by a process that is gone."""
+        return self._opened(hour_s, baseline, nano_usd, lasting=True)
 
     def settle(self, reservation: Reservation, cost_usd: float | None) -> None:
         """Replace the worst case by the real cost; it stays booked for None, and for what cannot be a cost."""
@@ -153,12 +162,11 @@ class Budget:
         It is 100 as soon as what is left does not hold a usual call. Calls under way do not count yet. For other
         purposes than the baseline, the limits are those without the baseline's share.
         """
-        under_way = list(self._open.values())
-        levels = [self._level(limit, limit.most, under_way, self.spent(limit.period).total) for limit in self._limits]
+        purposes = {True, False}
+        levels = [self._level(limit, limit.most, purposes, self.spent(limit.period).total) for limit in self._limits]
         if not baseline:
-            mine = [one for one in under_way if not one.baseline]
             triggered = ((limit, self.spent(limit.period).triggered) for limit in self._limits)
-            levels += [self._level(limit, limit.most_triggered, mine, spent) for limit, spent in triggered]
+            levels += [self._level(limit, limit.most_triggered, {False}, spent) for limit, spent in triggered]
         return max(levels, default=0)
 
     async def close(self) -> None:
@@ -169,13 +177,17 @@ class Budget:
             await self._writing
         self._file.close()
 
-    def _level(self, limit: Limit, most: int, under_way: Sequence[Reservation], booked: Spent) -> int:
+    def _level(self, limit: Limit, most: int, purposes: Container[bool], booked: Spent) -> int:
         start = bounds(limit.period, self.clock())[0]
-        current = [one.nano_usd or 0 for one in under_way if one.hour_s >= start]
+        current = sum(
+            amount
+            for (hour_s, baseline, unit), amount in self._under_way.items()
+            if unit == limit.unit and hour_s >= start and baseline in purposes
+        )
         if limit.unit == "calls":
-            used, usual = booked.calls - len(current), 1.0
+            used, usual = booked.calls - current, 1.0
         else:
-            used, usual = booked.nano_usd - sum(current), self._usual_nano
+            used, usual = booked.nano_usd - current, self._usual_nano
         if not most or used + usual > most:
             return 100
         return next((level for level in _LEVELS if 100 * used >= level * most), 0)
@@ -189,8 +201,26 @@ class Budget:
             _log.warning("a judge call does not fit into the budget", reason=text, baseline=baseline)
         return BudgetExceeded(full.limit.key, text, full.until, self.clock())
 
+    def _opened(self, hour_s: int, baseline: bool, nano: int | None, *, lasting: bool) -> Reservation:
+        self._last_number += 1
+        reservation = self._open[self._last_number] = Reservation(self._last_number, hour_s, baseline, nano, lasting)
+        if lasting:
+            self._lasting.add(reservation.number)
+        self._note(reservation, 1)
+        return reservation
+
+    def _note(self, reservation: Reservation, sign: int) -> None:
+        """Count a reservation among those under way, or no more."""
+        for unit, amount in (("calls", 1), ("nano_usd", reservation.nano_usd or 0)):
+            place = reservation.hour_s, reservation.baseline, unit
+            self._under_way[place] += sign * amount
+            if not self._under_way[place]:
+                del self._under_way[place]
+
     def _close(self, reservation: Reservation) -> None:
         del self._open[reservation.number]
+        self._lasting.discard(reservation.number)
+        self._note(reservation, -1)
         self._news.set()
         self._news = asyncio.Event()
 

@@ -3,9 +3,6 @@
 The key is the SHA-256 of the evaluator's version and the SHA-256 of the judged content, as it is after scrubbing and
 before a fence with its nonce is put around it; never the trace id. What is stored comes back exactly.
 
-A small share of the keys, another one each day, is to be judged again although its verdict is known, to measure how
-repeatable the judge is: each such key once on its day, and not on the day when it was stored.
-
 The file is an SQLite database in rollback-journal mode (a hop and a command may use it at once) and can be deleted at any
 time: a damaged one is started anew, and one that cannot be used for now makes every look-up a miss. Of more entries or
 bytes than the limits, the oldest go first.
@@ -20,12 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
-import xxhash
-from msgspec import Meta
 
 from otel_eval.config.models import Positive
 from otel_eval.config.section import Section
@@ -61,25 +56,14 @@ COMMIT;
 
 
 class CacheConfig(Section, frozen=True):
-    """Verdicts that are kept, so that the same content is not judged twice by the same version of an evaluator.
-
-    `rejudged_share` of them is judged again each day, to measure how repeatable the judge is.
-    """
+    """Verdicts that are kept, so that the same content is not judged twice by the same version of an evaluator."""
 
     ttl: PositiveDuration = PositiveDuration(30 * _DAY_S)
     max_entries: Positive = 100_000
     max_size_mib: Positive = 256
-    rejudged_share: Annotated[float, Meta(ge=0, le=0.1)] = 0.01
 
 
 _T = TypeVar("_T")
-
-
-class Hit(NamedTuple):
-    """A verdict that was given before; with `rejudge` it is to be given again, and compared."""
-
-    results: tuple[Result, ...]
-    rejudge: bool
 
 
 def verdict_key(version: str, content: str) -> bytes:
@@ -106,7 +90,7 @@ class VerdictCache:
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"{path}: verdicts cannot be kept in this file: {error}") from error
 
-    async def get(self, key: bytes) -> Hit | None:
+    async def get(self, key: bytes) -> tuple[Result, ...] | None:
         """What is stored and not too old."""
         return await asyncio.to_thread(self._usable, lambda: self._get(key))
 
@@ -128,17 +112,15 @@ class VerdictCache:
     def _max_bytes(self) -> int:
         return self._config.max_size_mib << 20
 
-    def _get(self, key: bytes) -> Hit | None:
+    def _get(self, key: bytes) -> tuple[Result, ...] | None:
         row = self._database.execute("SELECT stored_s, results FROM verdict WHERE key = ?", (key,)).fetchone()
         now = self._clock()
         if row is None or not 0 <= now - row[0] <= self._config.ttl:
             return None
         try:
-            results = msgspec.msgpack.decode(row[1], type=tuple[Result, ...])
+            return msgspec.msgpack.decode(row[1], type=tuple[Result, ...])
         except (msgspec.DecodeError, UnicodeDecodeError):  # written by another release
             return None
-        today = int(now // _DAY_S)
-        return Hit(results, row[0] < today * _DAY_S and self._is_rejudged(key, today))
 
     def _put(self, key: bytes, body: bytes) -> None:
         with self._database:
@@ -152,9 +134,6 @@ class VerdictCache:
         over = "SELECT entries > ? OR bytes > ? FROM total"
         while self._database.execute(over, (self._config.max_entries, self._max_bytes)).fetchone()[0]:
             self._database.execute("DELETE FROM verdict WHERE id = (SELECT min(id) FROM verdict)")
-
-    def _is_rejudged(self, key: bytes, day: int) -> bool:
-        return xxhash.xxh3_64_intdigest(key, seed=day) < self._config.rejudged_share * 2**64
 
     def _usable(self, operation: Callable[[], _T]) -> _T | None:
         with self._lock:

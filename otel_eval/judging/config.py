@@ -8,6 +8,7 @@ from otel_eval.config.section import Section
 from otel_eval.config.values import PositiveDuration, Secret
 from otel_eval.judging.budget import BudgetConfig
 from otel_eval.judging.cache import CacheConfig
+from otel_eval.judging.freshness import NOW, Freshness
 from otel_eval.judging.gate import GateConfig
 
 Count = Annotated[int, Meta(ge=1)]
@@ -41,10 +42,14 @@ class Judging(Section, frozen=True):
     """What chosen traces are judged by. An evaluator is a name, or a name with its settings; null means the default ones.
 
     A trace that is not judged within `deadline` has expired. After `max_attempts` failed tries it is a dead letter.
+    `rejudge_rate` of the verdicts of judge models are asked for twice, to measure how repeatable they are: see `agreement`.
+    `freshness` is how soon verdicts of judge models are wanted, where the evaluator does not say it: see `batches`.
     """
 
     enabled: bool = True
     evaluators: tuple[str | dict[str, Any], ...] | None = None
+    freshness: Freshness = NOW
+    rejudge_rate: Annotated[float, Meta(ge=0, le=1)] = 0.01
     provider: Provider = field(default_factory=Provider)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     limits: GateConfig = field(default_factory=GateConfig)

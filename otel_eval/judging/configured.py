@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_eval.config.document import Document
 from otel_eval.config.load import convert, suggest
@@ -12,6 +12,7 @@ from otel_eval.evaluators.evaluator import Evaluator, Scope, Subject
 from otel_eval.evaluators.loading import evaluator as code_evaluator
 from otel_eval.evaluators.loading import evaluator_types
 from otel_eval.evaluators.rubric import load_all
+from otel_eval.judging.freshness import NOW, Freshness
 from otel_eval.judging.llm import Judge
 from otel_eval.sampling.facts import Facts
 from otel_eval.sampling.ledger import Decided
@@ -19,9 +20,19 @@ from otel_eval.sampling.ledger import Decided
 DEFAULT_RUBRIC: Final = "quality_4d"
 _NEED_SETTINGS: Final = frozenset({"contains", "exact_match", "python", "regex"})
 _KEY: Final = "judging.evaluators"
+_JUDGED: Final = frozenset({"rubric", "panel", "pairwise"})
 
 JudgeFor = Callable[[bool], Judge]
 """Gives the judge for the calls of the baseline sample (True), or for all others."""
+
+WaitingJudgeFor = Callable[[Freshness, bool], Judge]
+"""Likewise for calls that may wait so long."""
+
+
+class _Wanted(Section, frozen=True):
+    """How soon an evaluator's verdicts are wanted."""
+
+    freshness: Freshness | None = None
 
 
 class Selector(Section, frozen=True):
@@ -51,15 +62,27 @@ def _any_match(patterns: Iterable[str], values: Iterable[str]) -> bool:
 
 
 class Configured:
-    """One evaluator of the configuration."""
+    """One evaluator of the configuration.
 
-    def __init__(self, evaluator: Evaluator, baseline: Evaluator, selector: Selector) -> None:
+    `waiting` are the ones, for other calls and for the baseline's, that ask in batches.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        baseline: Evaluator,
+        selector: Selector,
+        freshness: Freshness = NOW,
+        waiting: tuple[Evaluator, Evaluator] | None = None,
+    ) -> None:
+        self.freshness = freshness
         self.name = evaluator.name
         self.kind = evaluator.kind
         self.scope: Scope = evaluator.scope
         self._selector = selector
         self._evaluator = evaluator
         self._baseline = baseline
+        self._waiting = waiting
 
     def applies(self, scope: Scope, subject: Subject | None, decided: Decided) -> bool:
         """Whether it has a say in a job of this scope; what looks at spans looks at those of a trace.
@@ -69,21 +92,33 @@ class Configured:
         own = Scope.TRACE if self.scope is Scope.SPAN else self.scope
         return own is scope and (subject is None or self._selector.selects(subject, decided))
 
-    def of(self, *, baseline: bool) -> Evaluator:
-        """The one whose calls are booked for the baseline, or for the rest."""
+    def of(self, *, baseline: bool, in_batch: bool = False) -> Evaluator:
+        """The one whose calls are booked for the baseline, or for the rest, and are made at once or `in_batch`."""
+        if in_batch and self._waiting is not None:
+            return self._waiting[baseline]
         return self._baseline if baseline else self._evaluator
 
 
-def build(entries: tuple[str | dict[str, Any], ...] | None, source: str, judge: JudgeFor, *, has_key: bool) -> list[Configured]:
+def build(
+    entries: tuple[str | dict[str, Any], ...] | None,
+    source: str,
+    judge: JudgeFor,
+    *,
+    has_key: bool,
+    freshness: Freshness = NOW,
+    waiting: WaitingJudgeFor | None = None,
+) -> list[Configured]:
     """The configured evaluators, code evaluators first; raises ConfigError for what cannot work.
 
-    None means every code evaluator that needs no settings, and the four dimensions by judge when there is a key.
+    None means every code evaluator that needs no settings, and the four dimensions by judge when there is a key. Those by
+    judge that do not say how soon they are wanted are wanted as `freshness` says; without `waiting` nobody can wait.
     """
     if entries is None:
         names: tuple[str | dict[str, Any], ...] = tuple(name for name in sorted(evaluator_types()) if name not in _NEED_SETTINGS)
         entries = (*names, {"rubric": DEFAULT_RUBRIC}) if has_key else names
     doc = Document(source)
-    found = [_configured(doc, index, entry, judge) for index, entry in enumerate(entries)]
+    by_judge = _ByJudge(judge, waiting, freshness)
+    found = [_configured(doc, index, entry, by_judge) for index, entry in enumerate(entries)]
     seen: set[str] = set()
     for one in found:
         if one.name in seen:
@@ -92,7 +127,23 @@ def build(entries: tuple[str | dict[str, Any], ...] | None, source: str, judge: 
     return sorted(found, key=lambda one: one.kind)
 
 
-def _configured(doc: Document, index: int, entry: str | dict[str, Any], judge: JudgeFor) -> Configured:
+class _ByJudge(NamedTuple):
+    """What evaluators by judge are made with."""
+
+    judge: JudgeFor
+    waiting: WaitingJudgeFor | None
+    freshness: Freshness
+
+    def configured(self, make: Callable[[Judge], Evaluator], selector: Selector, wanted: Freshness | None) -> Configured:
+        """One of them."""
+        freshness = wanted or self.freshness
+        pair = None
+        if freshness.waits and self.waiting is not None:
+            pair = make(self.waiting(freshness, False)), make(self.waiting(freshness, True))
+        return Configured(make(self.judge(False)), make(self.judge(True)), selector, freshness, pair)
+
+
+def _configured(doc: Document, index: int, entry: str | dict[str, Any], by_judge: _ByJudge) -> Configured:
     path = ("judging", "evaluators", f"[{index}]")
     settings: dict[str, Any] = {entry: {}} if isinstance(entry, str) else dict(entry)
     if isinstance(entry, str) and entry not in evaluator_types() and "/" not in entry:
@@ -102,14 +153,17 @@ def _configured(doc: Document, index: int, entry: str | dict[str, Any], judge: J
         settings = {"rubric": entry}
     only = settings.pop("only", {})
     selector: Selector = convert(doc, Selector, only, (*path, "only"))
-    if "rubric" in settings or "panel" in settings:
+    wanted = convert(doc, _Wanted, {"freshness": settings.pop("freshness", None)}, path).freshness
+    if not _JUDGED.isdisjoint(settings):
         make = _judged(doc, path, settings)
         try:
-            return Configured(make(judge(False)), make(judge(True)), selector)
+            return by_judge.configured(make, selector, wanted)
         except ConfigError as error:
             raise ConfigError(f"{doc.place(path)}: {error}") from None
+    if wanted is not None:
+        raise ConfigError(f"{doc.place((*path, 'freshness'))}: only evaluators that ask a judge can wait; this one costs nothing")
     if len(settings) != 1:
-        raise ConfigError(f"{doc.place(path)}: expected a name, a name with its settings, rubric or panel")
+        raise ConfigError(f"{doc.place(path)}: expected a name, a name with its settings, rubric, panel or pairwise")
     ((name, own),) = settings.items()
     made = code_evaluator(doc, (*path, name), name, own)
     return Configured(made, made, selector)
@@ -117,10 +171,16 @@ def _configured(doc: Document, index: int, entry: str | dict[str, Any], judge: J
 
 def _judged(doc: Document, path: tuple[str, ...], settings: Mapping[str, Any]) -> Callable[[Judge], Evaluator]:
     from otel_eval.evaluators.judged import RubricEvaluator
+    from otel_eval.evaluators.pairwise import PairwiseEvaluator
     from otel_eval.evaluators.panel import PanelEvaluator
 
+    if "rubric" not in settings and len(settings) != 1:
+        raise ConfigError(f"{doc.place(path)}: expected one of rubric, panel and pairwise")
     if "panel" in settings:
         panel = convert(doc, PanelEvaluator.Config, settings["panel"], (*path, "panel"))
         return lambda judge: PanelEvaluator(panel, judge)
+    if "pairwise" in settings:
+        pairwise = convert(doc, PairwiseEvaluator.Config, settings["pairwise"], (*path, "pairwise"))
+        return lambda judge: PairwiseEvaluator(pairwise, judge)
     rubric = convert(doc, RubricEvaluator.Config, dict(settings), path)
     return lambda judge: RubricEvaluator(rubric, judge)

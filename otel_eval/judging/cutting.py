@@ -26,6 +26,7 @@ _CUT_BYTES: Final = 70
 """What the JSON around a cut text takes at most."""
 
 _MAX_FINDINGS: Final = 20
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -49,14 +50,16 @@ def cut(items: Sequence[Item], budget: int) -> Cut:
     around = sum(_bytes_around(item, gap) for item, gap in kept)
     for slot, limit in _limits([(slot, slot.size) for slot in flat], budget - around):
         slot.fit(int(limit))
-    found = {finding.kind: finding for slot in flat for finding in slot.phrases()} | {one.kind: one for one in hidden}
+    texts = tuple(text for slot in flat for text in (slot.head, slot.tail) if text)
+    spoken = [finding for text in dict.fromkeys(texts) for finding in injection.phrases(text)]
+    found = {finding.kind: finding for finding in (*spoken, *hidden)}
     return Cut(
         tuple(
             text
             for (item, gap), named in zip(kept, slots, strict=True)
             for text in _lines(item, gap, {name: slot.shown() for name, slot in named.items()})
         ),
-        tuple(text for slot in flat for text in (slot.head, slot.tail) if text),
+        texts,
         tuple(found.values())[:_MAX_FINDINGS],
         sum(slot.left_out for slot in flat),
         sum(gap for _, gap in kept),
@@ -106,7 +109,7 @@ def _bytes_around(item: Item, gap: int) -> int:
 
 def line(value: Any) -> str:
     """JSON on one line in which nothing looks like a tag."""
-    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
+    return _JSON.encode(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 class _Slot:
@@ -128,10 +131,6 @@ class _Slot:
             cleaned = injection.clean(getattr(self, name))
             setattr(self, name, cleaned.text)
             yield from (injection.Finding(kind, injection.excerpt(cleaned.text)) for kind in cleaned.hidden)
-
-    def phrases(self) -> list[Finding]:
-        """What speaks to a judge."""
-        return injection.phrases(self.head) + injection.phrases(self.tail)
 
     def fit(self, limit: int) -> None:
         """Shorten to so many bytes, those of the JSON around a cut text included."""

@@ -43,7 +43,8 @@ _HEX: Final = r"^[0-9a-fA-F]{32}$"
 class Asked(Struct, frozen=True, forbid_unknown_fields=True):
     """A question: one of `trace_id`, `otlp` (a traces request as OTLP/JSON), or `output` with what belongs to it.
 
-    `evaluators` are names of configured ones, all when it is empty; `timeout_s` is how long the whole answer may take.
+    `expected` is the right answer, or another one to be compared with. `evaluators` are names of configured ones, all when
+    it is empty; `timeout_s` is how long the whole answer may take.
     """
 
     trace_id: Annotated[str, Meta(pattern=_HEX)] | None = None
@@ -88,11 +89,14 @@ class Direct:
         return msgspec.json.encode(answers[0] if len(answers) == 1 else answers)
 
     async def judge(self, view: TraceView, expected: Any, names: Sequence[str], timeout_s: float) -> Answered:
-        """Judge one trace by these evaluators (none: all that apply), scrubbed. Raises PermanentError for an unknown name."""
+        """Judge one trace by these evaluators (none: all that apply), scrubbed, as is what is `expected` of it.
+
+        Raises PermanentError for an unknown name.
+        """
         known = [one.name for one in self._examiner.evaluators]
         if unknown := [name for name in names if name not in known]:
             raise PermanentError(f"evaluators: {unknown[0]!r:.100} is not configured (configured: {', '.join(known)})")
-        view = await asyncio.to_thread(self._scrubbed, view)
+        view, expected = await asyncio.to_thread(self._scrubbed, view, expected)
         subject = Subject(view=view, session=(view,), expected=expected)
         decided = _asked_for(view)
         chosen = names or [one.name for one in self._examiner.evaluators if one.applies(Scope.TRACE, subject, decided)]
@@ -133,8 +137,9 @@ class Direct:
             raise PermanentError("otlp: there is no trace in it")
         return views
 
-    def _scrubbed(self, view: TraceView) -> TraceView:
-        return payload_of(Stored(*view.groups, whole=True), Scrubber(self._scrub)).view()
+    def _scrubbed(self, view: TraceView, expected: Any) -> tuple[TraceView, Any]:
+        scrubber = Scrubber(self._scrub)
+        return payload_of(Stored(*view.groups, whole=True), scrubber).view(), scrubber.value(expected)
 
 
 def _state_of(error: JudgeError) -> State:

@@ -1,5 +1,8 @@
 """Scores as any OTLP backend takes them: an evaluation span below the target, and an event `gen_ai.evaluation.result`.
 
+A root that was held back takes the scores of its trace along, as attributes and span events, in place of the evaluation
+spans; scores of other spans stand below these as ever.
+
 The span has a deterministic id, one link to its target, and the target's resource; OpenInference and Langfuse find their
 own kinds on it. What the judge took stands under `otel_eval.judge.*`, never under `gen_ai.usage.*`, where backends would
 add it to the user's cost. The event has the shape that pydantic-evals gives it, on the ids of the target.
@@ -9,7 +12,7 @@ The names are those of semantic-conventions-genai (status: development), and our
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -21,6 +24,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 from otel_eval import __version__
 from otel_eval.evaluators.evaluator import Scope
 from otel_eval.judging.scores import Judgement, Score
+from otel_eval.wire import edit
 from otel_eval.wire.check import OWN_SCOPE
 
 EVENT: Final = "gen_ai.evaluation.result"
@@ -28,14 +32,16 @@ _PREFIX: Final = {Scope.SPAN: "", Scope.TRACE: "trace.", Scope.SESSION: "session
 _MAX_EVIDENCE: Final = 10
 
 
-def spans(judgement: Judgement) -> bytes:
-    """An OTLP traces request with an evaluation span for each score; empty without scores."""
-    if not judgement.scores:
+def spans(judgement: Judgement, besides: Collection[int] = ()) -> bytes:
+    """An OTLP traces request with an evaluation span for each score, but for those at some places; empty without any."""
+    given = enumerate(zip(judgement.scores, span_ids(judgement), strict=True))
+    wanted = [one for at, one in given if at not in besides]
+    if not wanted:
         return b""
     group = ResourceSpans.FromString(judgement.resource)
     scope = group.scope_spans.add()
     scope.scope.name, scope.scope.version = OWN_SCOPE.decode(), __version__
-    for score, own_id in zip(judgement.scores, span_ids(judgement), strict=True):
+    for score, own_id in wanted:
         _span(scope.spans.add(), judgement, score, own_id)
     return ExportTraceServiceRequest(resource_spans=[group]).SerializeToString()
 
@@ -50,6 +56,29 @@ def events(judgement: Judgement) -> bytes:
     for score in judgement.scores:
         _event(scope.log_records.add(), judgement, score)
     return ExportLogsServiceRequest(resource_logs=[group]).SerializeToString()
+
+
+def carriers(judgement: Judgement, roots: Sequence[bytes]) -> list[bytes | None]:
+    """Which of the roots that were held takes each score along: its target, or for one of the trace the last that came."""
+    last = roots[-1] if roots else None
+    ids = {root.hex(): root for root in roots}
+    return [ids.get(score.span_id, last if score.scope is Scope.TRACE else None) for score in judgement.scores]
+
+
+def scored(span: bytes, scores: Iterable[Score]) -> bytes:
+    """The encoded span with scores behind its own attributes and events; of two with one name the first is an attribute."""
+    values: dict[str, float | str] = {}
+    given = list(scores)
+    for score in given:
+        if score.value is not None:
+            values.setdefault(f"otel_eval.score.{score.name}", float(score.value))
+        if score.label:
+            values.setdefault(f"otel_eval.label.{score.name}", score.label)
+    span = edit.append_attributes(span, values)
+    for score in given:
+        said = {name: value for name, value in _result(score).items() if value not in (None, "")}
+        span = edit.append_event(span, EVENT, score.end_ns, said)
+    return span
 
 
 def span_ids(judgement: Judgement) -> list[bytes]:

@@ -13,7 +13,7 @@ from otel_eval.evaluators.evaluator import Evaluator, NotApplicable, Scope, Subj
 from otel_eval.evaluators.evaluator import Result as Scored
 from otel_eval.judging.cache import VerdictCache, verdict_key
 from otel_eval.judging.configured import Configured
-from otel_eval.judging.llm import JudgeError
+from otel_eval.judging.llm import Failure, JudgeError
 from otel_eval.judging.scores import Result, Score, State
 from otel_eval.judging.verdict import InvalidVerdict, JudgeRefused
 from otel_eval.sampling.ledger import Decided
@@ -28,6 +28,8 @@ _SPAN_ID: Final = re.compile("[0-9a-f]{16}")
 _MAX_NAME: Final = 200
 _MAX_TEXT: Final = 4000
 _MAX_TEXTS: Final = 20
+
+_Verdicts = list[tuple[bytes, tuple[Scored, ...]]]
 
 OnError = Callable[[JudgeError], State]
 """Says what a failed call means for the evaluator, or raises when it means something for all of them."""
@@ -48,51 +50,92 @@ class Examiner:
         self.evaluators = evaluators
         self._cache = cache
 
-    def applying(self, scope: Scope, subject: Subject | None, decided: Decided) -> list[str]:
-        """The names of the evaluators that have a say; of all of that scope when the trace cannot be looked at."""
-        return [one.name for one in self.evaluators if one.applies(scope, subject, decided)]
+    def applying(self, scope: Scope, subject: Subject | None, decided: Decided, only: Collection[str] | None = None) -> list[str]:
+        """The names of the evaluators that have a say; of all of that scope when the trace cannot be looked at.
+
+        With `only` of those names.
+        """
+        named = [one for one in self.evaluators if only is None or one.name in only]
+        return [one.name for one in named if one.applies(scope, subject, decided)]
 
     async def examine(
-        self, subject: Subject, decided: Decided, scope: Scope, on_error: OnError, only: Collection[str] | None = None
+        self,
+        subject: Subject,
+        decided: Decided,
+        scope: Scope,
+        on_error: OnError,
+        only: Collection[str] | None = None,
+        *,
+        in_batch: bool = False,
     ) -> Examined:
-        """Run every evaluator of that scope that applies, or those named; what `on_error` raises goes through."""
+        """Run every evaluator of that scope that applies, or those named; what `on_error` raises goes through.
+
+        With `in_batch`, those that may wait ask in batches: what waits is told to `on_error` when all have asked.
+        """
         results: list[Result] = []
         scores: list[Score] = []
+        verdicts: _Verdicts = []
+        waits: JudgeError | None = None
         for configured in self.evaluators:
             wanted = configured.applies(scope, subject, decided) if only is None else configured.name in only
             if wanted:
-                result, given = await self._result(configured, subject, decided, on_error)
+                try:
+                    result, given = await self._result(configured, subject, decided, on_error, verdicts if in_batch else None)
+                except JudgeError as error:
+                    waits = error
+                    continue
                 results.append(result)
                 scores += given
                 await asyncio.sleep(0)
+        if waits is not None:
+            on_error(waits)
+        for key, found in verdicts:
+            await self._cache.put(key, found)
         return Examined(state_of(results), results, scores)
 
     async def _result(
-        self, configured: Configured, subject: Subject, decided: Decided, on_error: OnError
+        self,
+        configured: Configured,
+        subject: Subject,
+        decided: Decided,
+        on_error: OnError,
+        verdicts: _Verdicts | None,
     ) -> tuple[Result, Sequence[Score]]:
+        """What one evaluator came to; raises JudgeError when it waits for a batch."""
         name = configured.name
         try:
-            return await self._score(configured, subject, decided)
+            return await self._score(configured, subject, decided, verdicts)
         except JudgeRefused as error:
             return Result(evaluator=name, state=State.JUDGE_REFUSED, reason=str(error)), ()
         except InvalidVerdict as error:
             return Result(evaluator=name, state=State.UNSCORED_INVALID_OUTPUT, reason=str(error)), ()
         except JudgeError as error:
+            if error.failure is Failure.IN_BATCH:
+                raise
             return Result(evaluator=name, state=on_error(error), reason=str(error)), ()
 
-    async def _score(self, configured: Configured, subject: Subject, decided: Decided) -> tuple[Result, Sequence[Score]]:
-        evaluator = configured.of(baseline=decided.policy == Baseline.name)
+    async def _score(
+        self,
+        configured: Configured,
+        subject: Subject,
+        decided: Decided,
+        verdicts: _Verdicts | None,
+    ) -> tuple[Result, Sequence[Score]]:
+        """The verdict, out of the cache or new; new ones of a job in batches are kept only when all of them are there."""
+        evaluator = configured.of(baseline=decided.policy == Baseline.name, in_batch=verdicts is not None)
         key = _key(evaluator, subject)
         started = time.time_ns()
-        hit = await self._cache.get(key) if key is not None else None
-        if hit is not None and not hit.rejudge:
-            found, cached = hit.results, True
+        known = await self._cache.get(key) if key is not None else None
+        if known is not None:
+            found, cached = known, True
         else:
             answer = await evaluator.evaluate(subject)
             if isinstance(answer, NotApplicable):
                 return Result(evaluator=configured.name, state=State.NO_CONTENT, reason=answer.reason), ()
-            found, cached = tuple(map(_sound, answer)), False
-            if key is not None:
+            found, cached = tuple(map(sound, answer)), False
+            if key is not None and verdicts is not None:
+                verdicts.append((key, found))
+            elif key is not None:
                 await self._cache.put(key, found)
         tree, ended = subject.view.tree, time.time_ns()
         root = tree.roots[0].span_id if tree.roots else _NO_SPAN
@@ -127,7 +170,7 @@ def state_of(results: Iterable[Result]) -> State:
     return min((result.state for result in results), key=_ORDER.index, default=State.NO_CONTENT)
 
 
-def _sound(result: Scored) -> Scored:
+def sound(result: Scored) -> Scored:
     """The result as it can be written down and sent: a stranger's evaluator, or text out of a trace, may be anything."""
     return replace(
         result,

@@ -109,7 +109,7 @@ class Gate:
 
     async def ask(self, ask: Ask, *, baseline: bool = False) -> Answer:
         """See Judge; only a call for the baseline sample may use the budget's share that is kept for it."""
-        most_tokens = _most_input_tokens(ask)
+        most_tokens = most_input_tokens(ask)
         need = Amounts(1, min(self._estimate.tokens(ask), most_tokens), ask.max_tokens)
         granted = await self._let_through(ask.model, need)
         try:
@@ -132,13 +132,29 @@ class Gate:
         """The level of Budget.pressure, 100 as well while the provider's spend limit is reached."""
         return 100 if self._budget.clock() < self._stopped_until else self._budget.pressure(baseline=baseline)
 
+    def stop(self, error: JudgeError) -> None:
+        """The provider's spend limit is reached."""
+        now = self._budget.clock()
+        stated = error.retry_after_s
+        until = now + min(stated, _LONGEST_STOP_S) if stated else bounds("month", now)[1]
+        if now >= self._stopped_until:
+            _log.error("the provider's spend limit is reached; judges are not asked", until=utc(until), reason=str(error))
+        self._stopped_until = max(self._stopped_until, until)
+
+    def refuse_if_stopped(self) -> None:
+        """Raises BudgetExceeded while the provider's spend limit is reached."""
+        now = self._budget.clock()
+        if now < self._stopped_until:
+            text = f"the provider's spend limit is reached; judges are not asked until {utc(self._stopped_until)}"
+            raise BudgetExceeded("provider", text, self._stopped_until, now)
+
     async def _let_through(self, model: str, need: Amounts) -> _Pass:
         if model not in self.lanes:
             self.lanes[model] = Lane(self._config, self._clock)
         lane = self.lanes[model]
         async with lane.line:
             while True:
-                self._refuse_if_stopped()
+                self.refuse_if_stopped()
                 if lane.breaker.wait_s:
                     raise NotAsked(f"{model} does not answer; it is asked again later", lane.breaker.wait_s)
                 wait_s = max(lane.concurrency.pause_s, lane.buckets.wait_s(need))
@@ -162,8 +178,8 @@ class Gate:
                 self._budget.release(reservation)
             self._learn_from_failure(ask.model, granted, error)
             if error.failure is Failure.SPEND_LIMIT:
-                self._stop(error)
-                self._refuse_if_stopped()
+                self.stop(error)
+                self.refuse_if_stopped()
             raise
         except BaseException:
             self._budget.settle(reservation, None)
@@ -211,20 +227,6 @@ class Gate:
             if not before:
                 _log.info("others need the judge's rate limit; judges use the least they can", model=model)
 
-    def _stop(self, error: JudgeError) -> None:
-        now = self._budget.clock()
-        stated = error.retry_after_s
-        until = now + min(stated, _LONGEST_STOP_S) if stated else bounds("month", now)[1]
-        if now >= self._stopped_until:
-            _log.error("the provider's spend limit is reached; judges are not asked", until=utc(until), reason=str(error))
-        self._stopped_until = max(self._stopped_until, until)
-
-    def _refuse_if_stopped(self) -> None:
-        now = self._budget.clock()
-        if now < self._stopped_until:
-            text = f"the provider's spend limit is reached; judges are not asked until {utc(self._stopped_until)}"
-            raise BudgetExceeded("provider", text, self._stopped_until, now)
-
 
 class _ForPurpose:
     """The gate for calls of one purpose."""
@@ -238,7 +240,7 @@ class _ForPurpose:
         return await self._gate.ask(ask, baseline=self._baseline)
 
 
-def _most_input_tokens(ask: Ask) -> int:
+def most_input_tokens(ask: Ask) -> int:
     """An upper bound: no tokenizer makes more tokens of a text than it has bytes."""
     texts = sum(len(text.encode(errors="replace")) for text in (ask.instructions, ask.material, ask.question))
     return texts + len(msgspec.json.encode(ask.schema)) + _OVERHEAD_TOKENS

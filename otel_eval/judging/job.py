@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from otel_eval.evaluators.evaluator import Scope, Subject
+from otel_eval.judging.freshness import NOW
 from otel_eval.judging.queue import Job, Priority
 from otel_eval.records import Kind
 from otel_eval.sampling.ledger import Decided
@@ -33,12 +34,16 @@ class Payload(Struct, frozen=True):
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """A job's content. For the scope session, `earlier` are the traces of the session before this one."""
+    """A job's content. For the scope session, `earlier` are the traces of the session before this one.
+
+    `evaluators` are the names of those that it is for, None for all: those that may wait have jobs of their own.
+    """
 
     decided: Decided
     scope: Scope
     payload: Payload
     earlier: tuple[Payload, ...] = ()
+    evaluators: tuple[str, ...] | None = None
 
     def subject(self) -> Subject:
         """What evaluators are given."""
@@ -58,12 +63,22 @@ def payload_of(stored: Stored, scrubber: Scrubber) -> Payload:
 
 def make(decided: Decided, traces: Sequence[Stored], scope: Scope, scrub: ScrubConfig, now_ns: int, deadline_ns: int) -> Job:
     """The job for a decision: the last of `traces` is judged. Takes milliseconds; may run in a thread."""
+    return job_of(work_of(decided, traces, scope, scrub), now_ns, deadline_ns)
+
+
+def work_of(decided: Decided, traces: Sequence[Stored], scope: Scope, scrub: ScrubConfig) -> Work:
+    """What is to be judged for a decision, scrubbed."""
     scrubber = Scrubber(scrub)
     *earlier, payload = (payload_of(stored, scrubber) for stored in traces)
-    work = Work(decided=decided, scope=scope, payload=payload, earlier=tuple(earlier))
+    return Work(decided=decided, scope=scope, payload=payload, earlier=tuple(earlier))
+
+
+def job_of(work: Work, now_ns: int, deadline_ns: int, freshness: str = NOW) -> Job:
+    """The job that carries this work, for evaluators that are wanted so soon."""
+    decided = work.decided
     baseline = decided.policy == "baseline"
     return Job(
-        id=job_id(decided, scope),
+        id=job_id(decided, work.scope, freshness),
         priority=Priority.BASELINE if baseline else Priority.TRIGGERED,
         body=zlib.compress(msgspec.msgpack.encode(work), _LEVEL),
         trace_id=decided.trace_id.hex(),
@@ -73,9 +88,15 @@ def make(decided: Decided, traces: Sequence[Stored], scope: Scope, scrub: ScrubC
     )
 
 
-def job_id(decided: Decided, scope: Scope) -> str:
+def job_id(decided: Decided, scope: Scope, freshness: str = NOW) -> str:
     """The same for the same decision, whenever it is made again."""
-    return f"{decided.trace_id.hex()}:{scope}:{decided.revision}"
+    own = "" if freshness == NOW else f":{freshness}"
+    return f"{decided.trace_id.hex()}:{scope}:{decided.revision}{own}"
+
+
+def may_wait(job: Job) -> bool:
+    """Whether it is for evaluators that may wait."""
+    return job.id.count(":") > 2
 
 
 def read(job: Job) -> Work:

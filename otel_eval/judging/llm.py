@@ -27,6 +27,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     thinking: Literal["adaptive", "disabled"] | None = None
     cache_instructions: bool = True
     cache_material: bool = False
+    follows: bool = False
+    """Asked because of the answer to another question: it does not wait for a batch."""
 
 
 class RateLimit(Struct, frozen=True):
@@ -63,6 +65,8 @@ class Failure(StrEnum):
     TOO_LARGE = "too_large"
     BLOCKED = "blocked"
     """Wrong key, no permission, no such model: a person must do something."""
+    IN_BATCH = "in_batch"
+    """Not failed: it waits for a batch, and is to be asked again later."""
 
 
 class JudgeError(OtelEvalError):

@@ -14,6 +14,7 @@ extended; what is known of it is not given up because the disk is full, but wait
     the judge refuses                     judge_refused, for this evaluator alone
 
     anything unexpected                   like a call that failed
+    waits for a batch (see `batches`)     it goes back until there may be an answer; no try is used up
 
 Evaluators by code run before those that ask a judge, and again with each try; for a job that has expired they alone run.
 A dead letter has no scores: somebody may let it be judged once more.
@@ -28,10 +29,14 @@ from functools import partial
 from typing import Final, TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from otel_eval.errors import RetryableError
 from otel_eval.evaluators.evaluator import Subject
+from otel_eval.judging import batches as batching
 from otel_eval.judging import job as jobs
+from otel_eval.judging.agreement import Rejudging
+from otel_eval.judging.batches import Batches
 from otel_eval.judging.examining import Examiner
 from otel_eval.judging.llm import Failure, JudgeError
 from otel_eval.judging.publishing import Publisher, judgement_of
@@ -47,7 +52,7 @@ _IDLE_S: Final = 0.2
 _FULL_WAIT_S: Final = 1.0
 _LATE: Final = "not judged before its deadline"
 _LONGEST_BACKOFF_S: Final = 300.0
-_WAITS: Final = frozenset({Failure.RATE_LIMITED, Failure.RAMP_LIMITED})
+_WAITS: Final = frozenset({Failure.RATE_LIMITED, Failure.RAMP_LIMITED, Failure.IN_BATCH})
 _RETRIED: Final = frozenset({Failure.OVERLOADED, Failure.SERVER_ERROR, Failure.TIMEOUT, Failure.CONNECTION})
 
 _T = TypeVar("_T")
@@ -78,6 +83,8 @@ class Pool:
         metrics: Metrics,
         workers: int,
         max_attempts: int,
+        batches: Batches | None,
+        rejudging: Rejudging,
     ) -> None:
         self._watch = Watch(examiner.evaluators, metrics)
         self._queue = queue
@@ -86,6 +93,8 @@ class Pool:
         self._metrics = metrics
         self._workers = workers
         self._max_attempts = max_attempts
+        self._batches = batches
+        self._rejudging = rejudging
         self._busy: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -120,7 +129,7 @@ class Pool:
         """One job, from its claim to its end."""
         lease = asyncio.create_task(self._keep(claim))
         try:
-            judgement = self._publisher.found(claim.job) or await self._judgement(claim)
+            judgement = self._publisher.found(claim.job) or await self._when_answered(claim)
             await self._finish(claim, judgement)
             if judgement.state is State.SCORED:
                 await self._watch.judged()
@@ -141,12 +150,27 @@ class Pool:
     async def _finish(self, claim: Claim, judgement: Judgement) -> None:
         """Write down what the job has come to, and take it off the queue."""
         written = await _insist(partial(self._publisher.publish, judgement))
+        if self._batches is not None and jobs.may_wait(claim.job):
+            with contextlib.suppress(JudgeError):  # then its questions are forgotten with time
+                await self._batches.forget(claim.job)
         if written.state is State.DEAD_LETTER:
             mine = await _insist(partial(self._queue.dead_letter, claim, written.reason))
         else:
             mine = not await _insist(partial(self._queue.ack, [claim]))
         if mine:  # otherwise somebody else has it, and is to find what is written down
             self._publisher.forget(claim.job.id)
+
+    async def _when_answered(self, claim: Claim) -> Judgement:
+        """What the job comes to; raises Again, also while a batch has its questions."""
+        if self._batches is not None and jobs.may_wait(claim.job) and claim.ending is None:
+            batching.JOB.set(claim.job)
+            try:
+                wait_s = await self._batches.wait_s(claim.job)
+            except JudgeError as error:
+                raise Again(error.retry_after_s or _IDLE_S, counts=False, failure=error.failure, reason=str(error)) from None
+            if wait_s:
+                raise Again(wait_s, counts=False, failure=Failure.IN_BATCH, reason="it waits for a batch")
+        return await self._judgement(claim)
 
     async def _judgement(self, claim: Claim) -> Judgement:
         """What the job comes to. Raises Again."""
@@ -176,13 +200,13 @@ class Pool:
     def _dead_letter(self, claim: Claim, work: jobs.Work | None, reason: str) -> Judgement:
         if work is None:
             return judgement_of(claim, None, State.DEAD_LETTER, reason=reason)
-        names = self._examiner.applying(work.scope, None, work.decided)
+        names = self._examiner.applying(work.scope, None, work.decided, work.evaluators)
         results = [Result(evaluator=name, state=State.DEAD_LETTER, reason=reason) for name in names]
         return judgement_of(claim, work.decided, State.DEAD_LETTER, reason=reason, results=results)
 
     async def _expired(self, claim: Claim, work: jobs.Work, subject: Subject) -> Judgement:
         """It is too late for a judge; what is found by code is as good as before."""
-        names = self._examiner.applying(work.scope, subject, work.decided)
+        names = self._examiner.applying(work.scope, subject, work.decided, work.evaluators)
         by_code = {one.name for one in self._examiner.evaluators if one.kind == "code"}.intersection(names)
         examined = await self._examiner.examine(subject, work.decided, work.scope, partial(self._state_of, claim), by_code)
         late = [Result(evaluator=name, state=State.EXPIRED, reason=_LATE) for name in names if name not in by_code]
@@ -191,9 +215,13 @@ class Pool:
 
     async def _judge(self, claim: Claim, work: jobs.Work, subject: Subject) -> Judgement:
         """Run every evaluator that applies. Raises Again or Hopeless."""
-        examined = await self._examiner.examine(subject, work.decided, work.scope, partial(self._state_of, claim))
+        names = self._examiner.applying(work.scope, subject, work.decided, work.evaluators)
+        on_error, in_batch = partial(self._state_of, claim), jobs.may_wait(claim.job)
+        examined = await self._examiner.examine(subject, work.decided, work.scope, on_error, names, in_batch=in_batch)
         results, given = examined.results, examined.scores
-        return judgement_of(claim, work.decided, examined.state, results=results, scores=given, view=subject.view)
+        rejudged = await self._rejudging.again(subject, work.decided, examined)
+        judgement = judgement_of(claim, work.decided, examined.state, results=results, scores=given, view=subject.view)
+        return replace(judgement, rejudged=rejudged)
 
     def _state_of(self, claim: Claim, error: JudgeError) -> State:
         """What a failed call means for the evaluator; raises Again or Hopeless when it means something for the job."""

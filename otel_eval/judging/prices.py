@@ -139,18 +139,20 @@ class PriceTable:
             usd *= factor or 0.0
         return Cost(usd, price.effective_from.isoformat())
 
-    def worst_case(self, ask: Ask, input_tokens: int) -> float | None:
+    def worst_case(self, ask: Ask, input_tokens: int, *, batch: bool = False) -> float | None:
         """The most that a call can cost in USD if its prompt has so many tokens: nothing is read from a cache, all that may
-        be cached is written, the answer has its full length, and inference has the surcharge of a region.
+        be cached is written (in a batch for an hour), the answer has its full length, and inference has the surcharge of a
+        region. A model without a price for batches counts as if it were asked directly.
         """
         price = self.price(ask.model)
         if price is None:
             return None
         rates = price.rates(input_tokens)
-        writes = [rates.cache_write_1h] * ask.cache_instructions + [rates.cache_write_5m] * ask.cache_material
+        for_material = rates.cache_write_1h if batch else rates.cache_write_5m
+        writes = [rates.cache_write_1h] * ask.cache_instructions + [for_material] * ask.cache_material
         dearest = max([rates.input, *(rate for rate in writes if rate is not None)])
         usd = (input_tokens * dearest + ask.max_tokens * rates.output) * _PER_MILLION
-        return usd * (price.us_only or 1.0)
+        return usd * (price.us_only or 1.0) * ((price.batch or 1.0) if batch else 1.0)
 
 
 class InputEstimate:

@@ -1,11 +1,13 @@
 """Writing down what came of a job, once, and sending the scores on their way."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
+from otel_eval.evaluators.evaluator import Scope
+from otel_eval.holding import HeldSpans
 from otel_eval.journal import Journal
 from otel_eval.judging import emit, scores
 from otel_eval.judging.queue import Claim, Job
@@ -86,11 +88,14 @@ class Publisher:
 
     What a job has come to is written down once, however often it is published before it is off the queue: the first
     record counts. A dead letter that somebody lets wait again (with another deadline) gets another record.
+
+    A root that is held back goes on with the scores of its trace; these have no evaluation spans then, but all else.
     """
 
-    def __init__(self, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, journal: Journal, metrics: Metrics, held: HeldSpans | None = None) -> None:
         self._journal = journal
         self._metrics = metrics
+        self._held = held
         self._log = journal.logs[OwnKind.EVALUATIONS]
         keep = journal.budget.limit // _KEEP_SHARE
         self._log.holders.append(lambda: max(0, self._log.end - keep))
@@ -116,8 +121,10 @@ class Publisher:
             self._written[judgement.job] = (judgement.expires_at_ns, record.position)
             self._count(judgement)
             judgement = scores.decode(body) or judgement  # numbers and texts as they are read back
+        gone = self._release(judgement)
+        if len(gone) < len(judgement.scores):
+            self._journal.append(Kind.TRACES, emit.spans(judgement, gone), len(judgement.scores) - len(gone))
         if judgement.scores:
-            self._journal.append(Kind.TRACES, emit.spans(judgement), len(judgement.scores))
             self._journal.append(Kind.LOGS, emit.events(judgement), len(judgement.scores))
         await self._journal.durable()
         return judgement
@@ -125,6 +132,21 @@ class Publisher:
     def forget(self, job: str) -> None:
         """The job has left the queue."""
         self._written.pop(job, None)
+
+    def _release(self, judgement: Judgement) -> Collection[int]:
+        """Let the roots of the trace go on that wait for this; gives the places of the scores that went with them."""
+        trace_id = bytes.fromhex(judgement.trace_id)
+        roots = self._held.roots(trace_id) if self._held is not None else ()
+        if self._held is None or not roots or f":{Scope.SESSION}:" in judgement.job:
+            return ()
+        carriers = emit.carriers(judgement, roots)
+
+        def change(span_id: bytes, raw: bytes) -> bytes:
+            mine = (score for score, carrier in zip(judgement.scores, carriers, strict=True) if carrier == span_id)
+            return emit.scored(raw, mine)
+
+        gone = self._held.release(trace_id, "scored" if judgement.scores else "unscored", change)
+        return {at for at, carrier in enumerate(carriers) if carrier in gone}
 
     def _count(self, judgement: Judgement) -> None:
         self._metrics.counter("judging_traces", state=judgement.state).add()

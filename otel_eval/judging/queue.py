@@ -7,8 +7,8 @@ A job waits, is claimed, or is dead; an acknowledged one is gone. What every que
 - An id is there once. Enqueueing one that waits, is claimed, is dead, or was acknowledged not long ago does nothing:
   whoever is not sure after a crash enqueues again.
 - Each claim has a token. Whoever has lost the lease to somebody else is told so and changes nothing.
-- Nothing is dropped. A full queue raises RetryableError. A job beyond its deadline, or one whose workers have died
-  three times, is not handed out for work but as a claim with an `ending`: whoever gets it records that terminal state
+- Nothing is dropped. A full queue raises RetryableError. A job beyond its deadline, or one whose workers have died too
+  often, is not handed out for work but as a claim with an `ending`: whoever gets it records that terminal state
   and then acknowledges it (`expired`) or makes it a dead letter (`dead_letter`). If he dies before that, it is handed
   out again. Records have deterministic ids, so the state is recorded exactly once in effect.
 - Of the jobs that are due, those of higher priority come more often (8:4:2:1), and no priority starves.

@@ -10,23 +10,28 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from otel_eval.config.values import Secret
 from otel_eval.errors import ConfigError, RetryableError, TooLargeError
 from otel_eval.evaluators.evaluator import Scope
+from otel_eval.holding import HeldSpans
 from otel_eval.journal import Journal
 from otel_eval.judging import configured, job
+from otel_eval.judging.agreement import Rejudging
 from otel_eval.judging.anthropic_client import API_URL, AnthropicClient
+from otel_eval.judging.batches import Batches
 from otel_eval.judging.budget import Budget
 from otel_eval.judging.cache import VerdictCache
 from otel_eval.judging.config import Judging, Provider
 from otel_eval.judging.examining import Examiner
+from otel_eval.judging.freshness import NOW, Freshness
 from otel_eval.judging.gate import Gate
 from otel_eval.judging.openai_client import OpenAiClient
 from otel_eval.judging.pool import Pool
 from otel_eval.judging.prices import PriceTable
 from otel_eval.judging.publishing import Publisher, not_queued
-from otel_eval.judging.queue import Stats, queue_file
+from otel_eval.judging.queue import Job, Stats, queue_file
 from otel_eval.judging.scores import State
 from otel_eval.judging.sqlite_queue import SqliteQueue
 from otel_eval.sampling.ledger import Decided
@@ -74,7 +79,25 @@ def check(config: Judging, source: str) -> None:
     """Make the evaluators of a configuration without starting anything; raises ConfigError for what cannot work."""
     provider = with_key_of_the_environment(config.provider)
     client = client_of(provider, PriceTable.load())
-    configured.build(config.evaluators, source, lambda _: client, has_key=provider.api_key is not None)
+    _evaluators(config, provider, source, lambda _: client, None)
+
+
+def _evaluators(
+    config: Judging,
+    provider: Provider,
+    source: str,
+    judge: configured.JudgeFor,
+    waiting: configured.WaitingJudgeFor | None,
+) -> list[configured.Configured]:
+    has_key = provider.api_key is not None
+    made = configured.build(config.evaluators, source, judge, has_key=has_key, freshness=config.freshness, waiting=waiting)
+    waits = next((one for one in made if one.kind == "llm" and one.freshness.waits), None)
+    if waits is not None and provider.api != "anthropic":
+        raise ConfigError(
+            f"{source}: judging: freshness: {waits.freshness} ({waits.name}) needs message batches, which servers with"
+            f" provider.api {provider.api} do not have; allowed with it: now"
+        )
+    return made
 
 
 class Judges:
@@ -94,7 +117,11 @@ class Judges:
         self._client = client_of(provider, prices)
         self._budget = Budget(file.with_name("budget.sqlite3"), config.budget)
         self._gate = Gate(self._client, self._budget, prices, config.limits)
-        evaluators = configured.build(config.evaluators, source, self._gate.for_purpose, has_key=provider.api_key is not None)
+        self.batches: Batches | None = None
+        if isinstance(self._client, AnthropicClient):
+            self.batches = Batches(file.with_name("batches.sqlite3"), self._client, self._gate, self._budget, prices)
+        waiting = self.batches.judge if self.batches is not None else None
+        evaluators = _evaluators(config, provider, source, self._gate.for_purpose, waiting)
         self._cache = VerdictCache(file.with_name("verdicts.sqlite3"), config.cache)
         self.examiner = Examiner(evaluators, self._cache)
         self._needs_sdk = provider.api == "anthropic" and provider.api_key is not None
@@ -122,7 +149,14 @@ class RunningJudging:
     """Takes chosen traces by `judge`, between `start` and `stop`."""
 
     def __init__(
-        self, config: Judging, scrub: ScrubConfig, source: str, journal: Journal, metrics: Metrics, directory: Path
+        self,
+        config: Judging,
+        scrub: ScrubConfig,
+        source: str,
+        journal: Journal,
+        metrics: Metrics,
+        directory: Path,
+        held: HeldSpans | None = None,
     ) -> None:
         self._config = config
         self._scrub = scrub
@@ -132,8 +166,17 @@ class RunningJudging:
         self._queue = SqliteQueue(
             queue_file(directory), limit, synchronous=config.queue.synchronous, max_crashes=config.queue.max_crashes
         )
-        self._publisher = Publisher(journal, metrics)
-        self._pool = Pool(self._queue, self.judges.examiner, self._publisher, metrics, config.workers, config.max_attempts)
+        self._publisher = Publisher(journal, metrics, held)
+        self._batches = self.judges.batches
+        if self._batches is not None and (self._waiting or self._batches.has_file):
+            self._batches.open()
+        else:
+            self._batches = None
+        examiner = self.judges.examiner
+        rejudging = Rejudging(examiner.evaluators, config.rejudge_rate, self.pressure, metrics)
+        self._pool = Pool(
+            self._queue, examiner, self._publisher, metrics, config.workers, config.max_attempts, self._batches, rejudging
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._stats: Stats | None = None
 
@@ -144,6 +187,10 @@ class RunningJudging:
             self._metrics.gauge("judging_queue", partial(self._count, state), state=state)
         self._metrics.gauge("judging_queue_size", lambda: self._stats.used_bytes if self._stats else 0)
         self._metrics.gauge("judging_pressure", self.pressure)
+        if self._batches is not None:
+            self._tasks.append(supervise("batches", self._batches.run))
+            for state in ("waiting", "sent"):
+                self._metrics.gauge("judging_batched", partial(self._batches.count, state), state=state)
 
     async def stop(self) -> None:
         """Stop judging; what is under way is given back and judged after the next start."""
@@ -151,6 +198,8 @@ class RunningJudging:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._queue.close()
+        if self._batches is not None:
+            await self._batches.close()
         await self.judges.close()
 
     @property
@@ -168,22 +217,44 @@ class RunningJudging:
         One that is too large for the queue ends as that at once.
         """
         scope = Scope.SESSION if session else Scope.TRACE
-        deadline_ns = int(self._config.deadline * 1e9)
-        one = await asyncio.to_thread(job.make, decided, traces, scope, self._scrub, time.time_ns(), deadline_ns)
+        made = await asyncio.to_thread(self._jobs, decided, traces, scope)
         told = False
         while True:
             try:
                 try:
-                    await self._queue.enqueue_many([one])
+                    await self._queue.enqueue_many(made)
                 except TooLargeError as error:
-                    _log.error("a chosen trace is too large for the judges' queue", job=one.id, reason=str(error))
-                    await self._publisher.publish(not_queued(decided, one.id, State.TOO_LARGE, str(error)))
+                    for one in made:
+                        _log.error("a chosen trace is too large for the judges' queue", job=one.id, reason=str(error))
+                        await self._publisher.publish(not_queued(decided, one.id, State.TOO_LARGE, str(error)))
                 return
             except RetryableError as error:
                 if not told:
                     _log.warning("chosen traces wait for room for their judging", reason=str(error))
                     told = True
                 await asyncio.sleep(_FULL_WAIT_S)
+
+    def _jobs(self, decided: Decided, traces: Sequence[Stored], scope: Scope) -> list[Job]:
+        """The job for what is wanted now, and one for each time that evaluators which apply may wait."""
+        now_ns, deadline_s = time.time_ns(), float(self._config.deadline)
+        work = job.work_of(decided, traces, scope, self._scrub)
+        if not self._waiting:
+            return [job.job_of(work, now_ns, int(deadline_s * 1e9))]
+        names: dict[Freshness, list[str]] = {}
+        subject = work.subject()
+        for one in self.judges.examiner.evaluators:
+            if one.applies(scope, subject, decided):
+                names.setdefault(one.freshness, []).append(one.name)
+        made = []
+        for freshness, evaluators in (names or {NOW: []}).items():
+            deadline_ns = int(freshness.deadline_s(now_ns / 1e9, deadline_s) * 1e9)
+            made.append(job.job_of(replace(work, evaluators=tuple(evaluators)), now_ns, deadline_ns, freshness))
+        return made
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether any evaluator may wait."""
+        return any(one.freshness.waits for one in self.judges.examiner.evaluators)
 
     async def _work(self) -> None:
         await self.judges.load()

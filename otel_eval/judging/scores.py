@@ -66,6 +66,35 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
 
 
+class Rejudged(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A second verdict on the same content by the same version of an evaluator, beside the first one. It is no score."""
+
+    name: str
+    evaluator: str
+    version: str
+    span_id: str
+    first_value: float | None = None
+    first_label: str | None = None
+    value: float | None = None
+    label: str | None = None
+    judge: JudgeUse | None = None
+    """What the second verdict took."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same: by their labels, without labels by their values."""
+        if self.label is None and self.first_label is None:
+            return self.value == self.first_value
+        return self.label == self.first_label
+
+    @property
+    def difference(self) -> float | None:
+        """How far the values are apart, None when one of them has none."""
+        if self.value is None or self.first_value is None:
+            return None
+        return abs(self.value - self.first_value)
+
+
 class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything about one judged trace. Ids are hexadecimal, times ns since 1970.
 
@@ -98,6 +127,7 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     resource: bytes = b""
     minute: int = 0
     signal_class: str = ""
+    rejudged: tuple[Rejudged, ...] = ()
 
 
 _decoder = msgspec.msgpack.Decoder(Judgement)

@@ -83,19 +83,25 @@ class Jobs:
             (now, now, _ENDED_AT_ONCE),
         ).fetchall()
         claims = [self._lease(seq, lease, now) for (seq,) in ended]
-        due = [self._due(priority, n, now) for priority in Priority] if n > 0 else []
-        while n > 0 and any(due):
-            next_ones = due[_TURNS[self._turn]]
+        due: dict[int, deque[int]] = {}
+        in_vain = 0
+        while n > 0 and in_vain < len(_TURNS):
+            priority = _TURNS[self._turn]
             self._turn = (self._turn + 1) % len(_TURNS)
-            if next_ones:
-                claims.append(self._lease(next_ones.popleft(), lease, now))
+            if priority not in due:
+                due[priority] = self._due(priority, n, now)
+            if due[priority]:
+                claims.append(self._lease(due[priority].popleft(), lease, now))
                 n -= claims[-1].ending is None
+                in_vain = 0
+            else:
+                in_vain += 1
         return claims
 
-    def _due(self, priority: Priority, n: int, now: int) -> deque[int]:
+    def _due(self, priority: int, n: int, now: int) -> deque[int]:
         rows = self._db.execute(
             "SELECT seq FROM job WHERE died_ns IS NULL AND priority = ? AND due_ns <= ? ORDER BY due_ns, seq LIMIT ?",
-            (int(priority), now, n),
+            (priority, now, n),
         )
         return deque(seq for (seq,) in rows)
 

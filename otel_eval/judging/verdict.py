@@ -7,8 +7,8 @@ in prose, where judged text may be repeated. A score counts as verified when eve
 
 import json
 import re
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import cache, reduce
 from typing import Any, Final
 
 import msgspec
@@ -157,18 +157,25 @@ def unverified(verdict: Verdict, texts: Sequence[str]) -> frozenset[str]:
     Compared without regard to capitals, kinds of white space, quotation marks and dashes. A quote may be as the text says
     or as JSON writes it. Where a question does not arise, no quote is asked for.
     """
-    folded = [_fold(text) for text in texts]
-    written = [_fold(line(text)[1:-1]) for text in texts]
+    known = cache(lambda: [_fold(way) for text in texts for way in (text, line(text)[1:-1])])
     return frozenset(
         name for name, opinion in verdict.opinions.items()
         if not (opinion.choice == NOT_APPLICABLE and not opinion.evidence)
-        and not _proven([_fold(quote) for quote in opinion.evidence], [*folded, *written])
+        and not (_telling(opinion.evidence, known) and all(_occurs(quote, texts, known) for quote in opinion.evidence))
     )  # fmt: skip
 
 
-def _proven(quotes: Sequence[str], texts: Sequence[str]) -> bool:
-    telling = any(len(quote) >= MIN_QUOTE or quote in texts for quote in quotes)
-    return telling and all(any(quote in text for text in texts) for quote in quotes)
+def _telling(quotes: Sequence[str], known: Callable[[], Sequence[str]]) -> bool:
+    folded = [_fold(quote) for quote in quotes]
+    return any(len(quote) >= MIN_QUOTE for quote in folded) or any(quote in known() for quote in folded)
+
+
+def _occurs(quote: str, texts: Sequence[str], known: Callable[[], Sequence[str]]) -> bool:
+    """Most quotes stand there as they are: only for the others all texts are folded."""
+    if any(quote in text for text in texts):
+        return True
+    folded = _fold(quote)
+    return any(folded in text for text in known())
 
 
 def _fold(text: str) -> str:

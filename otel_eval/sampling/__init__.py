@@ -13,6 +13,8 @@ What holds
 - A later decision about the same trace (late spans, feedback) never lowers pi. Within the late window feedback raises
   it for every trace alike whose requests the journal still has; afterwards it is put down in the ledger and changes
   nothing.
+- Where roots are held back until they are scored (`emit.mode: hold`), a trace has a first decision when its root comes
+  (`first`), whose rate is a lower bound of pi.
 - Every finished trace has one decision (later ones are revisions of it) and is counted once, chosen or not.
 - The sampler is a function of the journal: time is the time at which requests were journaled, and nothing else is asked
   for. A restart reads the last checkpoint (`checkpoint`) and then the journal behind it, and comes to the same decisions;

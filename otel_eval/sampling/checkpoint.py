@@ -40,6 +40,7 @@ _SHARE: Final = 50
 class Checkpoint(Struct, kw_only=True):
     """All that the sampler knew when it had read the journal up to `read` and written the ledger up to `ledger`.
 
+    `held` is how far it had read the log of that name.
     `waiting` was to be written next, `chosen` to be given to the judges; `time_ns` is when that was.
     """
 
@@ -47,6 +48,7 @@ class Checkpoint(Struct, kw_only=True):
     time_ns: int = 0
     read: dict[Kind, int] = {}
     ledger: int = 0
+    held: int = 0
     waiting: list[LedgerEntry] = []
     minute: int = 0
     window_ns: int = 0

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from otel_eval.config.sampling import Sampling
+from otel_eval.holding import First
 from otel_eval.sampling import policies
 from otel_eval.sampling.cap import Candidate
 from otel_eval.sampling.facts import Facts
@@ -15,7 +16,7 @@ from otel_eval.sampling.ledger import MINUTE_NS, Decided, Traffic, row_of
 from otel_eval.sampling.policies.baseline import Baseline
 from otel_eval.sampling.policies.strata import OTHER, Strata
 from otel_eval.sampling.randomness import IdCheck, Randomness, Source, TraceState, probability, randomness, read_tracestate
-from otel_eval.sampling.sessions import SessionMemory
+from otel_eval.sampling.sessions import SessionMemory, Turn
 from otel_eval.sampling.signals import detect
 from otel_eval.traces.entry import Entry
 from otel_eval.traces.joining import join
@@ -115,21 +116,28 @@ class Decider:
 
     def look(self, trace_id: bytes, entry: Entry, view: TraceView, *, whole: bool) -> Finished | None:
         """The same with a view that is not empty and has been joined."""
-        here = [said for said in view.feedback if said.target_trace_id in (None, view.trace_id)]
         elsewhere = [said for said in view.feedback if said.target_trace_id not in (None, view.trace_id)]
         echoes = [(bytes.fromhex(said.target_trace_id or ""), brief(said)) for said in elsewhere]
-        view.feedback = (*here, *entry.heard)
         earlier = self.sessions.earlier(view)
-        signals = detect(view, earlier)
-        facts = Facts(view, signals)
+        facts = _facts(view, earlier, entry.heard)
         if not entry.decided_ns:
             self.sessions.remember(view)
-        if earlier and not {"regeneration", "rephrase"}.isdisjoint(signals):
+        if earlier and not {"regeneration", "rephrase"}.isdisjoint(facts.signals):
             asked_again = Feedback("regenerate", "asked again", positive=False)
             echoes.append((bytes.fromhex(earlier[-1].trace_id), asked_again))
         if facts.is_feedback_only:
             return None if not echoes else Finished(self._not_eligible(trace_id, entry, whole, facts), (), echoes)
         return Finished(self._draft(trace_id, entry, whole, facts), keys_of(view), echoes)
+
+    def first(self, trace_id: bytes, stored: Stored, heard: Sequence[Feedback]) -> First:
+        """What a trace would be decided by what has come of it; nothing is learned."""
+        view = TraceView(stored.spans, stored.logs)
+        join([view])
+        facts = _facts(view, self.sessions.earlier(view), heard)
+        rate = max(self._rates(facts)[1].values(), default=0.0) if facts.is_agent else 0.0
+        number = self._number(trace_id, *_root_state(view))
+        chosen = number.u <= rate
+        return First(trace_id, rate, number.r, number.source, chosen=chosen, holds=chosen)
 
     def unread(self, trace_id: bytes, entry: Entry) -> Draft:
         """Decide about a trace that there is no time to look at, or nothing left of: the baseline asks for no facts."""
@@ -144,13 +152,20 @@ class Decider:
     def _draft(self, trace_id: bytes, entry: Entry, whole: bool, facts: Facts) -> Draft:
         if not facts.is_agent:
             return self._not_eligible(trace_id, entry, whole, facts)
-        stratum = self._strata.stratum(facts) if self._strata is not None else ""
-        asked = {policy.name: policy.rate(facts, stratum) for policy in self.policies}
-        rates = {name: under_pressure(rate, name, self._pressure) for name, rate in asked.items() if rate > 0}
+        stratum, rates = self._rates(facts)
         if not entry.decided_ns:
             for policy in self._learning:
                 policy.learn(facts, stratum)
         return self._make(trace_id, entry, whole, facts, rates, stratum)
+
+    def _rates(self, facts: Facts) -> tuple[str, dict[str, float]]:
+        """The stratum, and the rate of each policy that wants the trace."""
+        stratum = self._strata.stratum(facts) if self._strata is not None else ""
+        asked = {policy.name: policy.rate(facts, stratum) for policy in self.policies}
+        return stratum, {name: under_pressure(rate, name, self._pressure) for name, rate in asked.items() if rate > 0}
+
+    def _number(self, trace_id: bytes, state: TraceState, has_random_id: bool) -> Randomness:
+        return randomness(trace_id, state, ids_are_random=has_random_id or self.ids.random, seed=self._seed)
 
     def _not_eligible(self, trace_id: bytes, entry: Entry, whole: bool, facts: Facts) -> Draft:
         return self._make(trace_id, entry, whole, facts, {}, "")
@@ -158,12 +173,12 @@ class Decider:
     def _make(self, trace_id: bytes, entry: Entry, whole: bool, facts: Facts, rates: dict[str, float], stratum: str) -> Draft:
         state, has_random_id = _root_state(facts.view)
         upstream = state.threshold or 0
-        if entry.decided_ns:  # a second number would be a second chance
+        if not entry.decided_ns and facts.view.spans and state.randomness is None and not has_random_id:
+            self.ids.add(trace_id, upstream)
+        if entry.decided_ns or entry.first:  # a second number would be a second chance
             number = Randomness(entry.r, Source(entry.r_source))
         else:
-            if facts.view.spans and state.randomness is None and not has_random_id:
-                self.ids.add(trace_id, upstream)
-            number = randomness(trace_id, state, ids_are_random=has_random_id or self.ids.random, seed=self._seed)
+            number = self._number(trace_id, state, has_random_id)
             entry.r, entry.r_source = number.r, number.source
         if number.source is not Source.HASH and number.r < upstream:  # a sampler with this threshold had not let it through
             state, upstream = TraceState(), 0
@@ -210,6 +225,13 @@ class Decider:
             chosen=entry.chosen,
             counted=entry.counted,
         )
+
+
+def _facts(view: TraceView, earlier: Sequence[Turn], heard: Sequence[Feedback]) -> Facts:
+    """What is known of a trace, with the feedback that is in it or was `heard`."""
+    here = [said for said in view.feedback if said.target_trace_id in (None, view.trace_id)]
+    view.feedback = (*here, *heard)
+    return Facts(view, detect(view, earlier))
 
 
 def _root_state(view: TraceView) -> tuple[TraceState, bool]:

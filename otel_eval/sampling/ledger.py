@@ -19,6 +19,7 @@ from otel_eval.sampling.facts import Facts
 from otel_eval.traces.entry import Trigger
 
 MINUTE_NS: Final = 60 * 10**9
+MINUTE_MS: Final = 60_000
 MAX_CELLS: Final = 5000
 """So many different cells a minute; what comes on top is counted with the cell's names replaced by `other`."""
 
@@ -75,8 +76,9 @@ class Decided(Struct, frozen=True, kw_only=True, tag="decided", omit_defaults=Tr
 
 
 class Traffic(Struct, kw_only=True, tag="traffic", omit_defaults=True):
-    """Counts of one cell in one minute, written at minute `flushed` (both since 1970).
+    """Counts of one cell in one minute since 1970. `flushed` tells apart what is written at different times: ms since 1970.
 
+    What is written at the end of a minute has the beginning of that minute there; any other time is that of a stop.
     `latency` counts traces by duration: bin b holds those below 10^(b/10) ms. `errors` counts traces with an error.
     """
 
@@ -212,6 +214,10 @@ class TrafficBook:
     def rows(self) -> Iterator[Traffic]:
         """All rows that count something."""
         return (row for row in self._rows.values() if _counts(row))
+
+    def take_out(self, row: Traffic) -> None:
+        """Count without these: they have been written."""
+        self._add(row, -1)
 
     def clear(self) -> None:
         """They have been written."""

@@ -4,7 +4,7 @@ Each trace is decided once, as if it had come at its end, with all that was reco
 out later is left out: that the user of a trace asked again, or did not answer.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from otel_eval.config.sampling import Sampling
 from otel_eval.sampling.cap import Cap
@@ -16,36 +16,60 @@ from otel_eval.traces.entry import Entry, Trigger
 from otel_eval.traces.view import TraceView
 
 
+class Recorded:
+    """Decides about traces that come in the order in which they ended. Raises ConfigError for policies that cannot work.
+
+    Views that name no trace, or are nothing but feedback, have no decision. With a cap, decisions wait for the end of its
+    window; `finish` gives the last ones.
+    """
+
+    def __init__(self, config: Sampling) -> None:
+        self._decider = Decider(config, {}, SessionMemory(), IdCheck())
+        self._cap = Cap(config.cap, {}) if config.cap is not None else None
+        self._waiting: list[Draft] = []
+        self._window_ns = 0
+        self._minute = 0
+
+    def decide(self, view: TraceView) -> Iterator[Decided]:
+        """The decisions that are due with this trace; one that ended a little before the last one counts with that."""
+        if not view.trace_id:
+            return
+        if (now := view.end_ns // MINUTE_NS) > self._minute:
+            self._minute = now
+            self._decider.roll(now)
+        entry = Entry(view.start_ns, view.end_ns, due_ns=view.end_ns, complete=True, trigger=Trigger.ROOT)
+        found = self._decider.look(bytes.fromhex(view.trace_id), entry, view, whole=True)
+        if found is None:
+            return
+        draft = found.draft
+        if self._cap is None or not draft.decided.wanted:
+            yield draft.final(draft.decided.wanted, chosen=draft.u <= draft.decided.wanted)
+            return
+        if (begun := view.end_ns - view.end_ns % self._cap.window_ns) > self._window_ns:
+            yield from self.finish()
+            self._window_ns = begun
+        self._waiting.append(draft)
+
+    @property
+    def waits(self) -> bool:
+        """Whether decisions wait."""
+        return bool(self._waiting)
+
+    def finish(self) -> Iterator[Decided]:
+        """The decisions that wait."""
+        waiting, self._waiting = self._waiting, []
+        if self._cap is not None and waiting:
+            resolved = self._cap.choose([draft.candidate for draft in waiting], self._window_ns)
+            for draft, result in zip(waiting, resolved, strict=True):
+                yield draft.final(result.probability, chosen=result.chosen)
+
+
 def decide(config: Sampling, views: Iterable[TraceView]) -> Iterator[Decided]:
     """The decisions about these traces, which have been joined, in the order in which they ended; a cap's by its windows.
 
-    Views that name no trace, or are nothing but feedback, have none. Raises ConfigError for policies that cannot work.
+    Raises ConfigError for policies that cannot work.
     """
-    decider = Decider(config, {}, SessionMemory(), IdCheck())
-    cap = Cap(config.cap, {}) if config.cap is not None else None
-    window: list[Draft] = []
-    window_ns = minute = 0
+    recorded = Recorded(config)
     for view in sorted((view for view in views if view.trace_id), key=lambda view: view.end_ns):
-        entry = Entry(view.start_ns, view.end_ns, due_ns=view.end_ns, complete=True, trigger=Trigger.ROOT)
-        if (now := view.end_ns // MINUTE_NS) != minute:
-            minute = now
-            decider.roll(minute)
-        found = decider.look(bytes.fromhex(view.trace_id), entry, view, whole=True)
-        if found is None:
-            continue
-        draft = found.draft
-        if cap is None or not draft.decided.wanted:
-            yield draft.final(draft.decided.wanted, chosen=draft.u <= draft.decided.wanted)
-            continue
-        if (begun := view.end_ns - view.end_ns % cap.window_ns) != window_ns:
-            yield from _close(cap, window, window_ns)
-            window, window_ns = [], begun
-        window.append(draft)
-    if cap is not None:
-        yield from _close(cap, window, window_ns)
-
-
-def _close(cap: Cap, window: Sequence[Draft], window_ns: int) -> Iterator[Decided]:
-    resolved = cap.choose([draft.candidate for draft in window], window_ns)
-    for draft, result in zip(window, resolved, strict=True):
-        yield draft.final(result.probability, chosen=result.chosen)
+        yield from recorded.decide(view)
+    yield from recorded.finish()

@@ -10,7 +10,8 @@ import structlog
 from msgspec.structs import replace
 
 from otel_eval.config.sampling import Sampling, Traces
-from otel_eval.errors import PermanentError, RetryableError
+from otel_eval.errors import RetryableError
+from otel_eval.holding import HeldSpans
 from otel_eval.journal import Journal, Record
 from otel_eval.records import Kind
 from otel_eval.sampling import checkpoint
@@ -18,8 +19,10 @@ from otel_eval.sampling.cap import Cap, Resolved
 from otel_eval.sampling.deciding import Decider, Draft
 from otel_eval.sampling.desk import Desk
 from otel_eval.sampling.end_signal import ends_trace
+from otel_eval.sampling.first import FirstDecisions
 from otel_eval.sampling.handing_over import HandingOver, Judges
-from otel_eval.sampling.ledger import MINUTE_NS, TrafficBook, minutes_between
+from otel_eval.sampling.ledger import MINUTE_MS, MINUTE_NS, TrafficBook, minutes_between
+from otel_eval.sampling.replaying import replay
 from otel_eval.sampling.retention import Retention
 from otel_eval.sampling.sessions import SessionMemory
 from otel_eval.sampling.writing import LedgerWriter
@@ -28,7 +31,7 @@ from otel_eval.traces.entry import Entry
 from otel_eval.traces.records import Feedback
 from otel_eval.traces.retrieval import Requests, Stored
 from otel_eval.traces.table import Limits, Times, TraceTable
-from otel_eval.wire.check import Inspection, inspect
+from otel_eval.wire.check import Inspection
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +49,7 @@ class TailSampler:
         journal: Journal,
         metrics: Metrics,
         directory: Path,
+        held: HeldSpans,
         judges: Judges | None = None,
     ) -> None:
         self._journal = journal
@@ -66,7 +70,11 @@ class TailSampler:
         self._window_ns = saved.window_ns
         self._window = saved.window
         logs = {kind: journal.logs[kind] for kind in (Kind.TRACES, Kind.LOGS)}
-        self._requests = Requests(logs)
+        self._requests = Requests(logs, held)
+        self._held = held
+        held.saved = min(saved.held, held.end)
+        held.remembers = lambda trace_id: self.table.get(trace_id) is not None
+        self.first = FirstDecisions(self.table, self._requests, self._decider, held, metrics)
         self._read = {kind: min(max(saved.read.get(kind, 0), log.start), log.end) for kind, log in logs.items()}
         self._ledger = LedgerWriter(journal, saved.ledger, saved.waiting)
         self._caught_up = False
@@ -80,20 +88,10 @@ class TailSampler:
 
     async def prepare(self) -> None:
         """Catch up with what the journal holds behind the last checkpoint, deciding what fell due in between."""
-        self._ledger.read_back()
+        self._ledger.read_back(self._book)
         started = time.monotonic()
-        records = 0
-        for kind, record in self._journal.merged(self._read):
-            body = bytes(record.body)
-            try:
-                found = inspect(kind, body)
-            except PermanentError:  # nothing that is not a request is in the journal, but for damage
-                continue
-            await self._until(record.time_ns)
-            self._observe(kind, record, found, body)
-            records += 1
-            if records % 64 == 0:
-                await asyncio.sleep(0)
+        held = self._held.saved
+        records = await replay(self._journal, self._read, held, self._until, self._observe, self.first.observe)
         await self._until(self._journal.clock.now())
         self._caught_up = True
         if records:
@@ -156,9 +154,9 @@ class TailSampler:
     async def save(self) -> None:
         """Write a checkpoint; what it does not need of the journal may then be deleted."""
         self._read = {kind: self._journal.logs[kind].end for kind in self._read}  # all that came was observed
-        read, written = dict(self._read), self._ledger.end
+        read, written, cut = dict(self._read), self._ledger.end, self._held.end
         if await self._checkpoints.write(self._checkpoint()):
-            self._retention.held, self._ledger.held = read, written
+            self._retention.held, self._ledger.held, self._held.saved = read, written, cut
 
     async def find(self, trace_id: bytes) -> Stored | None:
         """A trace that is open or in its late window, None when it is not here."""
@@ -169,6 +167,8 @@ class TailSampler:
         """Write what is left; open traces go on at the next start. One that has not caught up leaves all as it was."""
         if not self._caught_up:
             return
+        now_ms = self._journal.clock.now() // 10**6
+        self._ledger.count(self._book, now_ms + (now_ms % MINUTE_MS == 0))
         with contextlib.suppress(RetryableError):  # it is in the checkpoint then
             self._ledger.flush()
         await self.save()
@@ -235,10 +235,11 @@ class TailSampler:
         if (entry := self.table.get(decided.trace_id)) is not None:
             entry.pi, entry.chosen, entry.counted = decided.own_pi, decided.chosen, counted
             entry.wanted = max(entry.wanted, decided.wanted)
-        self._handing_over.put(decided, again=draft.chosen)
+        again = draft.chosen and decided.revision > 0  # else it was chosen when its root came
+        self._handing_over.put(decided, again=again)
         if decided is final:
             self._metrics.counter("sampling_traces_decided", trigger=decided.trigger).add()
-            if decided.chosen and not draft.chosen:
+            if decided.chosen and not again:
                 self._metrics.counter("sampling_traces_chosen", policy=decided.policy).add()
 
     def _roll(self, now: int) -> None:
@@ -265,10 +266,7 @@ class TailSampler:
         for last in (turns[-1] for turns in sessions if turns[-1].asked_back):
             self.table.tell(bytes.fromhex(last.trace_id), Feedback("abandon", "no reply", positive=False), now)
         self._handing_over.put_sessions(sessions)
-        for row in self._book.rows():
-            row.flushed = self._minute
-            self._ledger.put(row)
-        self._book.clear()
+        self._ledger.count(self._book, self._minute * MINUTE_MS)
         self.desk.expire(now)
         self._minute = minute
 
@@ -278,6 +276,7 @@ class TailSampler:
             time_ns=self._journal.clock.now(),
             read=self._read,
             ledger=self._ledger.end,
+            held=self._held.end,
             waiting=self._ledger.waiting,
             minute=self._minute,
             window_ns=self._window_ns,

@@ -9,7 +9,7 @@ import structlog
 from otel_eval.errors import PermanentError
 from otel_eval.journal import Journal
 from otel_eval.records import OwnKind
-from otel_eval.sampling.ledger import Decided, Entry, Traffic, decode, encode
+from otel_eval.sampling.ledger import MINUTE_MS, Decided, Entry, Traffic, TrafficBook, decode, encode
 
 _log = structlog.get_logger(__name__)
 
@@ -40,14 +40,16 @@ class LedgerWriter:
         """The position behind what is written."""
         return self._log.end
 
-    def read_back(self) -> None:
-        """Learn what was written after the last checkpoint."""
+    def read_back(self, book: TrafficBook) -> None:
+        """Learn what was written after the last checkpoint, whose `book` counts what a stop has written since."""
         position = max(self.held, self._log.start)
         while (chunk := self._log.read(position, _READ_BYTES)).end > position:
             position = chunk.end
             for entry in (entry for record in chunk.records for entry in decode(record.body)):
                 if isinstance(entry, Decided):
                     self._decisions[entry.trace_id, entry.revision] = entry
+                elif isinstance(entry, Traffic) and entry.flushed % MINUTE_MS:
+                    book.take_out(entry)
                 else:
                     self._others.add(_identity(entry))
         waiting, self.waiting = self.waiting, []
@@ -69,6 +71,13 @@ class LedgerWriter:
         if _identity(entry) not in self._others:
             self.waiting.append(entry)
 
+    def count(self, book: TrafficBook, flushed: int) -> None:
+        """Put down the counts of a book, and empty it; `flushed` as in Traffic."""
+        for row in book.rows():
+            row.flushed = flushed
+            self.put(row)
+        book.clear()
+
     def flush(self) -> None:
         """Append what was put down. Raises RetryableError, and keeps it, while the journal has no room."""
         while self.waiting:
@@ -89,5 +98,5 @@ def _size(waiting: list[Entry]) -> int:
 
 
 def _identity(entry: Entry) -> object:
-    """Of a traffic row the minute in which it was written: all rows of one are written at once."""
+    """Of a traffic row when it was written: all rows of one time are written at once."""
     return entry.flushed if isinstance(entry, Traffic) else msgspec.msgpack.encode(entry)

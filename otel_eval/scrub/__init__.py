@@ -4,7 +4,8 @@
 trace, replaces them by typed placeholders (`<EMAIL_1>`, `<CARD_2>`): the same value has the same number within the trace,
 in order of first occurrence, so a judge can follow who is who and the same input gives the same output. `request` does it
 for an OTLP request, `reading` looks through the escapes of JSON, `custom` runs patterns of the user on RE2, `presidio`
-is an optional extra. Forwarded spans are none of its business: it is called for what goes onto the judge queue.
+is an optional extra. It is called for what goes onto the judge queue; forwarded requests stay as they came, unless
+`forwarded` is set: see `forwarding`.
 
 Guarantees
 - Any text gives a result in time linear in its length: every repeat in a pattern is bounded or possessive, neighbours
@@ -28,6 +29,7 @@ Limits
 
 from otel_eval.scrub.config import AttributeLists as AttributeLists
 from otel_eval.scrub.config import ScrubConfig as ScrubConfig
+from otel_eval.scrub.forwarding import forwarding as forwarding
 from otel_eval.scrub.request import scrub_request as scrub_request
 from otel_eval.scrub.scrubber import PLACEHOLDER as PLACEHOLDER
 from otel_eval.scrub.scrubber import Scrubber as Scrubber

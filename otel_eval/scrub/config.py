@@ -29,13 +29,15 @@ class ScrubConfig(Section, frozen=True):
     """What is taken out of a trace before it goes to a judge; `rules: []` switches the built-in rules off.
 
     `custom` maps the name of a rule of one's own to its pattern (see `custom`): `order: "ORD-[0-9]{6}"` gives `<ORDER_1>`.
-    `presidio` also runs Microsoft Presidio, which knows more kinds of number; it is slow (see `presidio`).
+    `presidio` also runs Microsoft Presidio, which knows more kinds of number; it is slow (see `presidio`). With `forwarded`
+    all spans and log records are scrubbed before they are written to disk and passed on, `attributes` included.
     """
 
     rules: tuple[RuleName, ...] = typing.get_args(RuleName)
     custom: dict[CustomName, Pattern] = field(default_factory=dict)
     attributes: AttributeLists = field(default_factory=AttributeLists)
     presidio: bool = False
+    forwarded: bool = False
 
     def __post_init__(self) -> None:
         if self.presidio and not importlib.util.find_spec("presidio_analyzer"):

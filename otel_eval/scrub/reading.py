@@ -3,11 +3,12 @@
 import re
 from bisect import bisect_left
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 # JSON in JSON doubles the backslashes with each level.
 _ESCAPE = re.compile(r"\\\\{0,14}+(?:u([0-9A-Fa-f]{4})|([nrtbf\"'/]))")
-_MEANING = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_MEANING = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "/": "/"}
 
 
 class Reading(NamedTuple):
@@ -29,16 +30,35 @@ def read(text: str) -> Reading:
     """
     if "\\" not in text:
         return Reading(text, int)
-    pieces: list[str] = []
-    characters: list[int] = []  # the positions of the characters that were escapes, in what is said
-    shifts = [0]  # how many characters more are written than said, before the first, second ... of them
+    shifts = cache(lambda: _shifts(text))
+
+    def place(position: int) -> int:
+        characters, more = shifts()
+        return position + more[bisect_left(characters, position)]
+
+    return Reading(_said(text), place)
+
+
+def _said(text: str) -> str:
+    if "\\\\" in text or "\\u" in text:
+        return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _MEANING[match[2]], text)
+    for letter, meaning in _MEANING.items():
+        text = text.replace(f"\\{letter}", meaning)
+    return text
+
+
+def _shifts(text: str) -> tuple[list[int], list[int]]:
+    """The positions of the characters that were escapes, in what is said; and how many characters more are written than said.
+
+    The latter before the first, second ... of them. Only for a text in which something is found: this is slow.
+    """
+    characters: list[int] = []
+    shifts = [0]
     said = end = 0
     for match in _ESCAPE.finditer(text):
-        pieces += (text[end : match.start()], chr(int(match[1], 16)) if match[1] else _MEANING.get(match[2], match[2]))
         said += match.start() - end
         characters.append(said)
         said += 1
         end = match.end()
         shifts.append(end - said)
-    pieces.append(text[end:])
-    return Reading("".join(pieces), lambda position: position + shifts[bisect_left(characters, position)])
+    return characters, shifts

@@ -2,6 +2,7 @@
 
 import fnmatch
 import functools
+import hmac
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ _ROUNDS = 8
 _COMPACT = frozenset({"CARD", "IBAN", "NATIONAL_ID", "PHONE"})
 """Types whose values are the same with other separators."""
 
+_NUMBERS = 999_999_999
 _LEAST_KNOWN, _MOST_KNOWN = 6, 200
 _MAX_DEPTH = 64
 _JSON_KEY = re.compile(r"(\\*[\"'])\s{0,4}:\s{0,4}$")
@@ -61,18 +63,19 @@ class Scrubber:
     """Scrubs what belongs to one trace. It alone holds the values: they cannot be read, printed or pickled.
 
     The n-th value of a type is `<TYPE_n>`, counted in order of first occurrence, so the same texts in the same order give
-    the same result.
+    the same result. With a `key` the number is a hash of the value by that key: the same in all scrubbers that have it.
 
     >>> scrubber = Scrubber(ScrubConfig())
     >>> scrubber.text("ann@x.org to bob@x.org"), scrubber.text("reply of Bob@x.org")
     ('<EMAIL_1> to <EMAIL_2>', 'reply of <EMAIL_2>')
     """
 
-    __slots__ = ("_allowed", "_counts", "_denied", "_known", "_numbers", "_rules")
+    __slots__ = ("_allowed", "_counts", "_denied", "_key", "_known", "_numbers", "_rules")
 
-    def __init__(self, config: ScrubConfig) -> None:
+    def __init__(self, config: ScrubConfig, key: bytes | None = None) -> None:
         self._rules = [*_rules(config), self._find_known]
         self._allowed, self._denied = config.attributes.allow, config.attributes.deny
+        self._key = key
         self._numbers: dict[tuple[str, str], int] = {}
         self._counts: Counter[str] = Counter()
         self._known: dict[str, str] = {}  # from value to type, the longest first
@@ -108,7 +111,11 @@ class Scrubber:
 
     def attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """The attributes that may go, with every text in them scrubbed, keys too; deeper than 64 levels nothing goes."""
-        return {self.text(key): self._value(value, 0) for key, value in attributes.items() if self.goes(key)}
+        return {self.text(key): self.value(value) for key, value in attributes.items() if self.goes(key)}
+
+    def value(self, value: Any) -> Any:
+        """A value as JSON has it, with every text in it scrubbed, keys too; deeper than 64 levels nothing goes."""
+        return self._value(value, 0)
 
     def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
@@ -133,7 +140,7 @@ class Scrubber:
         key = (kind, _canonical(kind, value))
         if key not in self._numbers:
             self._counts[kind] += 1
-            self._numbers[key] = self._counts[kind]
+            self._numbers[key] = self._counts[kind] if self._key is None else _hashed(self._key, key)
         if value not in self._known and len(self._known) < _MOST_KNOWN and _is_telling(value):
             self._known[value] = kind
             self._known = dict(sorted(self._known.items(), key=lambda item: -len(item[0])))
@@ -145,6 +152,12 @@ class Scrubber:
             while start >= 0:
                 yield Finding(start, start + len(value), kind)
                 start = text.find(value, start + len(value))
+
+
+def _hashed(key: bytes, value: tuple[str, str]) -> int:
+    """A number of up to nine digits."""
+    digest = hmac.digest(key, "\0".join(value).encode(errors="surrogatepass"), "sha256")
+    return int.from_bytes(digest[:8]) % _NUMBERS + 1
 
 
 def _rules(config: ScrubConfig) -> list[Rule]:

@@ -68,10 +68,10 @@ def json(value: object, request_id: str, headers: Mapping[str, str] | None = Non
     return web.Response(body=api.encode(value), status=status, headers=everything, content_type="application/json")
 
 
-def page(listed: list[dict[str, Any]]) -> dict[str, Any]:
-    """A list that has only one page."""
+def page(listed: list[dict[str, Any]], *, more: bool = False) -> dict[str, Any]:
+    """A page of a list; the last one, unless there is `more`."""
     ends = (listed[0]["id"], listed[-1]["id"]) if listed else (None, None)
-    return {"data": listed, "has_more": False, "first_id": ends[0], "last_id": ends[1]}
+    return {"data": listed, "has_more": more, "first_id": ends[0], "last_id": ends[1]}
 
 
 def models(request_id: str, model_id: str) -> web.Response:

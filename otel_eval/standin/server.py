@@ -132,7 +132,7 @@ class StandIn:
     async def _route(self, request: web.Request, request_id: str, body: bytes) -> web.StreamResponse:
         path = request.path.rstrip("/")
         if path.startswith(_BATCHES):
-            return self._batch(request, request_id, body, path.removeprefix(_BATCHES).strip("/"))
+            return await self._batch(request, request_id, body, path.removeprefix(_BATCHES).strip("/"))
         if path.startswith("/v1/models") and request.method == "GET":
             return replies.models(request_id, path.removeprefix("/v1/models").strip("/"))
         routes: dict[str, Callable[[web.Request, str, dict[str, Any]], Awaitable[web.StreamResponse]]] = {
@@ -181,14 +181,14 @@ class StandIn:
         headers = chat.headers(self.engine.limits.headers(question.model.id, behaviour.limits))
         return await replies.send(request, request_id, answer, fault, headers)
 
-    def _batch(self, request: web.Request, request_id: str, body: bytes, rest: str) -> web.Response:
+    async def _batch(self, request: web.Request, request_id: str, body: bytes, rest: str) -> web.Response:
         batch_id, _, action = rest.partition("/")
         match request.method, batch_id, action:
             case "POST", "", "":
                 batch = self._batches.create(_decoded(request, body), f"msgbatch_{request_id[4:]}", self.behaviour.batch_s)
+                await self._take_time()  # who does not wait for the answer has a batch all the same
             case "GET", "", "":
-                listed = [batches.document(batch, self.url) for batch in self._batches.all()]
-                return replies.json(replies.page(listed), request_id)
+                return replies.json(self._list(request), request_id)
             case "GET", _, "":
                 batch = self._batches.get(batch_id)
             case "POST", _, "cancel":
@@ -202,6 +202,17 @@ class StandIn:
             case _:
                 raise ApiError(404, "not_found_error", "Not Found")
         return replies.json(batches.document(batch, self.url), request_id)
+
+    def _list(self, request: web.Request) -> dict[str, Any]:
+        """A page of the batches, the newest first."""
+        try:
+            limit = int(request.query.get("limit", "20"))
+        except ValueError:
+            raise invalid("limit: expected a number") from None
+        listed = [batches.document(batch, self.url) for batch in self._batches.all()]
+        ids = [one["id"] for one in listed]
+        start = ids.index(request.query["after_id"]) + 1 if request.query.get("after_id") in ids else 0
+        return replies.page(listed[start : start + limit], more=start + limit < len(listed))
 
     async def _fail_first(self, request: web.Request, fault: Fault | None) -> None:
         """Everything that goes wrong before a model would have been asked."""

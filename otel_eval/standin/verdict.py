@@ -34,7 +34,8 @@ _TO_THE_JUDGE = tuple(
 )
 _GOOD = frozenset("yes pass passed good correct complete completed supported relevant safe true success".split())
 _BAD = frozenset("no fail failed bad incorrect incomplete unsupported irrelevant unsafe false failure".split())
-_NOT_JUDGED = frozenset({"not_applicable", "unknown", "n/a", "none"})
+NOT_JUDGED = frozenset({"not_applicable", "unknown", "n/a", "none"})
+"""Choices that are no place on a scale."""
 
 
 class Seen(NamedTuple):
@@ -128,7 +129,7 @@ class _Filling:
     def _choice(self, options: list[Any], name: str) -> Any:
         """Plain words for good and bad by their meaning, numbers by their size, others by their place from worst to best."""
         quality = self._quality(name)
-        judged = [option for option in options if str(option).lower() not in _NOT_JUDGED] or options
+        judged = [option for option in options if str(option).lower() not in NOT_JUDGED] or options
         words = {str(option).lower() for option in judged}
         if words <= _GOOD | _BAD and words & _GOOD and words & _BAD:
             wanted = _GOOD if quality >= 0.5 else _BAD

@@ -57,7 +57,8 @@ class Entry(Struct, array_like=True):
     `revision` counts decisions. `behind` is what came while it waited for its decision, and counts for the next one.
 
     What the sampler keeps with a trace: its random number `r` and where that is from, its probability `pi`, the
-    rate `wanted` for it, whether it is `chosen`, how it was `counted`, and feedback `heard` from elsewhere.
+    rate `wanted` for it, whether it is `chosen`, how it was `counted`, and feedback `heard` from elsewhere. `first`: a
+    first decision was made when its root came, and `holds` says whether its local roots are held back, `held` which were.
     """
 
     opened_ns: int
@@ -80,6 +81,9 @@ class Entry(Struct, array_like=True):
     counted: bytes = b""
     heard: tuple[Feedback, ...] = ()
     behind: tuple[Arrived | Told, ...] = ()
+    first: bool = False
+    holds: bool = False
+    held: tuple[bytes, ...] = ()
 
     def ranges(self, kind: Kind) -> list[tuple[int, int]]:
         """Where its requests of this kind are in the journal: from, to."""

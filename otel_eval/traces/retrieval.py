@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from google.protobuf.message import DecodeError
 
 from otel_eval.errors import PermanentError
-from otel_eval.journal import Log, Record
+from otel_eval.holding import HeldSpans
+from otel_eval.journal import RELEASED, Log, Record
 from otel_eval.records import Kind
 from otel_eval.traces.entry import Entry
 from otel_eval.wire import lens
@@ -33,10 +34,14 @@ class Stored(NamedTuple):
 
 
 class Requests:
-    """The requests in a journal, the last ones taken apart in memory: traces that come together are finished together."""
+    """The requests in a journal, the last ones taken apart in memory: traces that come together are finished together.
 
-    def __init__(self, logs: Mapping[Kind, Log]) -> None:
+    A span that was held back is read from where it was put, and never as it has gone on.
+    """
+
+    def __init__(self, logs: Mapping[Kind, Log], held: HeldSpans | None = None) -> None:
         self._logs = logs
+        self._held = held
         self._kept: OrderedDict[tuple[Kind, int], _Request] = OrderedDict()
         self._bytes = 0
 
@@ -45,6 +50,10 @@ class Requests:
         room = [MAX_ITEMS, MAX_BYTES]
         whole = True
         found: dict[Kind, list[lens.Group]] = {Kind.TRACES: [], Kind.LOGS: []}
+        if self._held is not None:
+            found[Kind.TRACES] = self._held.groups(trace_id)
+            whole = len(found[Kind.TRACES]) >= len(entry.held)
+            room[1] -= sum(len(group.items[0]) for group in found[Kind.TRACES])
         for kind, groups in found.items():
             log = self._logs[kind]
             for start, end in entry.ranges(kind):
@@ -70,6 +79,8 @@ class Requests:
             for record in chunk.records:
                 if record.position >= end:
                     return
+                if record.flags & RELEASED:
+                    continue
                 yield self._kept.get((kind, record.position)) or self._keep(kind, record)
             if chunk.end <= start:
                 return
@@ -99,6 +110,11 @@ _IDS: Final = {
     )["Request"]
     for kind, number in ((Kind.TRACES, 1), (Kind.LOGS, 9))
 }
+
+
+def taken_apart(body: bytes) -> "_Request":
+    """A traces request that is not in the journal yet."""
+    return _Request(Kind.TRACES, Record(0, 0, 0, 0, body))
 
 
 class _Request:

@@ -69,6 +69,14 @@ class Inspection:
     arrivals: Sequence[Arrival] = ()
 
 
+class LocalRoot(NamedTuple):
+    """A span that is the first of its trace in its process, by its position in the request."""
+
+    position: int
+    trace_id: bytes
+    span_id: bytes
+
+
 def inspect(kind: Kind, body: bytes) -> Inspection:
     """Check that `body` is an OTLP request of this kind and count its items.
 
@@ -108,6 +116,22 @@ def _inspect_spans(request: Any) -> Inspection:
                         roots.add(trace_id)
     arrivals = [Arrival(trace_id, count, trace_id in roots) for trace_id, count in counts.items()]
     return Inspection(position, frozenset(wrong), arrivals)
+
+
+def local_roots(body: bytes) -> list[LocalRoot]:
+    """The local roots of a traces request that parses, but for what our own scope has made or what has invalid ids."""
+    found = []
+    position = 0
+    for resource in _parse(_SMALL, Kind.TRACES, body).resource_spans:
+        for scope in resource.scope_spans:
+            own = scope.scope.name == OWN_SCOPE
+            for span in scope.spans:
+                parent = span.parent_span_id
+                is_root = not own and (not parent or (span.flags & _REMOTE_PARENT) == _REMOTE_PARENT)
+                if is_root and len(span.trace_id) == 16 and len(span.span_id) == 8 and len(parent) in (0, 8):
+                    found.append(LocalRoot(position, span.trace_id, span.span_id))
+                position += 1
+    return found
 
 
 def _inspect_records(request: Any) -> Inspection:

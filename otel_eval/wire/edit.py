@@ -86,6 +86,23 @@ def drop(body: bytes, positions: Collection[int]) -> bytes:
     return assemble(kept)
 
 
+def pick(body: bytes, positions: Collection[int]) -> dict[int, lens.Group]:
+    """What `drop` leaves out: the items at these positions, each alone in its group."""
+    found = {}
+    start = 0
+    for group in lens.groups(body):
+        for position, item in enumerate(group.items, start):
+            if position in positions:
+                found[position] = group._replace(items=[item])
+        start += len(group.items)
+    return found
+
+
+def size_alone(group: lens.Group) -> int:
+    """The most bytes that a request takes in which there is nothing but this group of one item."""
+    return len(group.request) + len(group.resource) + len(group.scope) + len(group.items[0]) + 2 * _ENVELOPE_BYTES
+
+
 def assemble(groups: Iterable[lens.Group]) -> bytes:
     """The request that holds these groups; a group without items is left out, neighbours of one resource stay together."""
     kept = [group for group in groups if group.items]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench import assembly, evaluators, hop, judging, queue, traces, view
+from tests.bench import assembly, clickhouse, evaluators, hop, judging, queries, queue, traces, view
 
 
 def main() -> None:
@@ -14,6 +14,8 @@ def main() -> None:
         ("Journal", hop.replay),
         ("Reading a trace: every field of its view and all signals", view.costs),
         ("Assembly and sampling at intake", assembly.costs),
+        ("Spans of 4 kB into the embedded ClickHouse", clickhouse.costs),
+        ("Queries of the library on 2 million spans", queries.times),
         ("Judge queue, jobs of 10 kB", queue.life_cycles),
         ("Evaluators by code on a trace", evaluators.costs),
         ("Judging 2 % of all traces beside forwarding them", judging.costs),

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otel_eval.config.models import Emit
 from otel_eval.config.sampling import Sampling, Traces
+from otel_eval.holding import HeldSpans
 from otel_eval.intake import Intake
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, Sync
@@ -39,7 +41,7 @@ async def _round(directory: Path, bodies: list[bytes]) -> tuple[float, float]:
     for name in random.sample(("without", "with"), 2):
         metrics = Metrics()
         journal = Journal(directory / f"{name}{time.monotonic_ns()}", 10 << 30, Sync.NEVER)
-        sampler = TailSampler(Traces(), Sampling(), journal, metrics, directory)
+        sampler = TailSampler(Traces(), Sampling(), journal, metrics, directory, HeldSpans(journal, metrics, Emit()))
         intake = Intake(journal, metrics, sampler.observe if name == "with" else None)
         started = time.process_time()
         for body in bodies:

@@ -38,6 +38,10 @@ class Process:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(timeout=30)
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far, to 10 ms."""
         fields = Path(f"/proc/{self._child.pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -24,13 +24,15 @@ _WORDS = "the agent calls a tool and reads what it returned before it answers ge
 
 
 class Shape(NamedTuple):
-    """A kind of span: its size on the wire in bytes, and its attributes."""
+    """A kind of span: its size on the wire in bytes, its attributes, and whether one of them is nested."""
 
     span_bytes: int
     attributes: int
+    nested: bool = False
 
 
 SHAPES = {"thin": Shape(350, 10), "medium": Shape(4_000, 20), "thick": Shape(17_000, 25)}
+_OTHERS = {"deep": Shape(4_000, 20, nested=True)}
 
 
 def bodies(shape: Shape, spans: int) -> list[bytes]:
@@ -57,6 +59,8 @@ def _request(shape: Shape, spans: int, chance: random.Random) -> ExportTraceServ
         span.end_time_unix_nano = span.start_time_unix_nano + 10**9
         for number in range(shape.attributes - 1):
             span.attributes.append(attribute(f"gen_ai.key.{number}", "4711"))
+        if shape.nested:
+            span.attributes.add(key="nested").value.kvlist_value.values.append(attribute("a", "b"))
         text = " ".join(chance.choices(_WORDS, k=shape.span_bytes // 4))
         span.attributes.append(attribute("gen_ai.input.messages", text[: max(0, shape.span_bytes - span.ByteSize() - 30)]))
     return request
@@ -64,7 +68,7 @@ def _request(shape: Shape, spans: int, chance: random.Random) -> ExportTraceServ
 
 async def run(port: int, shape: str, spans: int, requests: int, rate: float) -> dict[str, Any]:
     """Send and return what was sent, in how many seconds, and the latencies of Export in ms."""
-    prepared = bodies(SHAPES[shape], spans)
+    prepared = bodies((SHAPES | _OTHERS)[shape], spans)
     latencies: list[float] = []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_send_message_length", -1)]) as channel:
         export: Any = channel.unary_unary(f"/{Kind.TRACES.service}/Export")

@@ -25,11 +25,19 @@ async def main(port: int, backend_port: int | None) -> None:
         received += len(body)
         return b""
 
+    async def swallow(_: bytes, __: Any) -> bytes:
+        return b""
+
     async def count(_: bytes, __: Any) -> bytes:
         return str(received).encode()
 
     server = grpc.aio.server(options=_UNLIMITED)
-    for service, method, handle in ((Kind.TRACES.service, "Export", export), ("bench", "Received", count)):
+    handlers = (
+        (Kind.TRACES.service, "Export", export),
+        (Kind.LOGS.service, "Export", swallow),
+        ("bench", "Received", count),
+    )
+    for service, method, handle in handlers:
         handler: Any = grpc.unary_unary_rpc_method_handler(handle)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
     server.add_insecure_port(f"127.0.0.1:{port}")

@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from otel_eval.config.models import Emit
 from otel_eval.config.sampling import Sampling, Traces
+from otel_eval.holding import HeldSpans
 from otel_eval.intake import Intake
 from otel_eval.journal import Journal, stored_bodies
 from otel_eval.records import Kind, OwnKind, Sync
@@ -51,7 +53,7 @@ async def _measure(directory: Path, traces: int, request_spans: int) -> list[str
     metrics = Metrics()
     journal = Journal(directory, 10 << 30, Sync.NEVER)
     journal.clock.start_after(_BASE_S * 10**9)
-    sampler = TailSampler(Traces(), Sampling(), journal, metrics, directory)
+    sampler = TailSampler(Traces(), Sampling(), journal, metrics, directory, HeldSpans(journal, metrics, Emit()))
     await sampler.prepare()
     intake = Intake(journal, metrics, sampler.observe)
     before = _peak_bytes()

@@ -69,6 +69,7 @@ def judging(api: StandIn) -> dict[str, Any]:
         "budget": {"usd_per_day": LIMIT_USD, "baseline_share": 0},
         "limits": {"max_rate_limit_share": 1},
         "deadline": "90s",
+        "rejudge_rate": 0,
     }
 
 
@@ -98,13 +99,13 @@ async def under_kills(hop: HopProcess, sink: Sink, api: StandIn, traces: int, ki
     return Outcome(chosen(hop), judgements(hop), received, booked, spent, api.answered, time.monotonic() - begun)
 
 
-def send(endpoint: str, traces: int) -> None:
+def send(endpoint: str, traces: int, first: int = 0) -> None:
     """An agent with the SDK, which sends what a kill has cut off once more."""
     provider = TracerProvider(resource=Resource({"service.name": "support"}))
     exporter = OTLPSpanExporter(endpoint=endpoint, insecure=True, timeout=30)
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=100, max_queue_size=100_000))
     tracer = provider.get_tracer("agent")
-    for number in range(traces):
+    for number in range(first, first + traces):
         with tracer.start_as_current_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
             asked, answered = f"Where is order {number}?", f"Order {number} left our house this morning."
             said = {
@@ -150,6 +151,12 @@ def booked_usd(hop: HopProcess) -> float:
     file = directory(hop) / "judging" / "budget.sqlite3"
     with closing(sqlite3.connect(file, timeout=10)) as database:
         return float(database.execute("SELECT coalesce(sum(nano_usd), 0) FROM booked").fetchone()[0]) / 1e9
+
+
+def unknown_batches(hop: HopProcess) -> int:
+    """The batches that were sent, or not: the provider has not said."""
+    with closing(sqlite3.connect(directory(hop) / "judging" / "batches.sqlite3", timeout=10)) as database:
+        return int(database.execute("SELECT count(*) FROM batch WHERE provider_id IS NULL").fetchone()[0])
 
 
 def check(outcome: Outcome) -> None:

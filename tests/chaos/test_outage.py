@@ -29,7 +29,7 @@ from tests.sink import OK, Answer, Sink
 
 VOLUME = 400 << 20
 WARM_UP = 64 << 20
-MAX_GROWTH = 100 << 20
+MAX_GROWTH = 160 << 20
 SPANS = 32
 SPAN_BYTES = 128 << 10
 

@@ -16,6 +16,7 @@ import grpc.aio
 import pytest
 
 from otel_eval.config import load
+from otel_eval.holding import HeldSpans
 from otel_eval.journal import Journal, stored_bodies
 from otel_eval.records import Kind, OwnKind, Sync
 from otel_eval.sampling.ledger import Decided, Entry, Traffic, decode
@@ -127,7 +128,7 @@ async def finished(tmp_path: Path, directory: Path) -> list[Entry]:
     """The whole ledger, after a sampler has gone on with what is in the directory until nothing is left to do."""
     config = load(str(tmp_path / "config.yaml")).config
     metrics, journal = Metrics(), Journal(directory, 1 << 30, Sync.NEVER)
-    sampler = TailSampler(config.traces, config.sampling, journal, metrics, directory)
+    sampler = TailSampler(config.traces, config.sampling, journal, metrics, directory, HeldSpans(journal, metrics, config.emit))
     await sampler.prepare()
     now = journal.clock.now()
     for seconds in (100, 200):

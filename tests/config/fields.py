@@ -17,6 +17,7 @@ EXPORTER = {
     "sending_queue.num_consumers": (4, 1),
     "sending_queue.batch.flush_timeout": ("200ms", "0s"),
     "sending_queue.batch.min_size_bytes": (1048576, 1),
+    "sending_queue.batch.max_items": (100000, 1),
 }
 OTLP = {
     "headers": ({}, {"X-Key": "a b"}),
@@ -70,6 +71,7 @@ SCRUB = {
     "custom": ({}, {"order": "ORD-[0-9]{6}"}),
     "attributes.allow": ([], ["gen_ai.*"]),
     "attributes.deny": ([], ["*.secret"]),
+    "forwarded": (False, True),
     "presidio": (False, False),  # true needs an extra that the tests do not have
 }
 JUDGING = {
@@ -91,13 +93,14 @@ JUDGING = {
     "cache.ttl": ("720h", "1h"),
     "cache.max_entries": (100_000, 1),
     "cache.max_size_mib": (256, 1),
-    "cache.rejudged_share": (0.01, 0.0),
     "queue.max_size_mib": (1024, 1),
     "queue.synchronous": ("FULL", "NORMAL"),
     "queue.max_crashes": (10, 1),
     "workers": (16, 256),
     "deadline": ("6h", "1m"),
     "max_attempts": (5, 1),
+    "freshness": ("now", "15m"),
+    "rejudge_rate": (0.01, 0.0),
 }
 BESIDE: dict[str, dict[str, Any]] = {
     "sampling.strata": {"by": ["model"]},
@@ -125,6 +128,8 @@ FIELDS: dict[str, tuple[Any, Any]] = {
     **{f"sampling.{key}": values for key, values in SAMPLING.items()},
     **{f"scrub.{key}": values for key, values in SCRUB.items()},
     **{f"judging.{key}": values for key, values in JUDGING.items()},
+    "emit.mode": ("separate", "hold"),
+    "emit.hold_timeout": ("30s", "5s"),
     "api.endpoint": ("127.0.0.1:4320", "[::1]:0"),
     **{f"api.{key}": values for key, values in PROTOCOL.items()},
     "telemetry.metrics": ("127.0.0.1:8888", None),

@@ -30,7 +30,10 @@ MISTAKES = [
     Mistake(
         "list",
         "- journal",
-        ("c.yaml: expected sections", "receivers, journal, traces, sampling, scrub, judging, exporters, api, telemetry, service"),
+        (
+            "c.yaml: expected sections",
+            "receivers, journal, traces, sampling, scrub, judging, emit, exporters, api, telemetry, service",
+        ),
     ),
     Mistake("no_exporter", "exporters: {}", ("c.yaml:1: exporters: expected at least one exporter",)),
     Mistake("text", "journal", ("c.yaml: expected sections",)),
@@ -54,7 +57,9 @@ MISTAKES = [
     Mistake("deep_mappings", "{a: " * 2_000, ("c.yaml: nested too deeply",)),
     # keys
     Mistake(
-        "unknown_section", "jurnal: {}", ("c.yaml:1: jurnal: unknown key; did you mean journal?", "allowed: api, exporters,")
+        "unknown_section",
+        "jurnal: {}",
+        ("c.yaml:1: jurnal: unknown key; did you mean journal?", "allowed: api, emit, exporters,"),
     ),
     Mistake("unknown_key", "journal:\n  synk: always\n", ("c.yaml:2: journal.synk: unknown key; did you mean sync?",)),
     Mistake("unknown_deep_key", GRPC + "endpont: a:1\n", ("c.yaml:5: receivers.otlp.protocols.grpc.endpont", "endpoint?")),
@@ -135,6 +140,14 @@ MISTAKES = [
     Mistake(
         "judging_sync", "judging: {queue: {synchronous: OFF}}", ("judging.queue.synchronous: False", "allowed: FULL, NORMAL")
     ),
+    # holding
+    Mistake("emit_mode", "emit: {mode: held}", ("c.yaml:1: emit.mode: 'held'", "did you mean hold? (allowed: hold, separate)")),
+    Mistake("emit_key", "emit: {hold_time: 5s}", ("c.yaml:1: emit.hold_time: unknown key; did you mean hold_timeout?",)),
+    Mistake("emit_no_time", "emit: {hold_timeout: 0s}", ("c.yaml:1: emit.hold_timeout: '0s': expected a duration above 0",)),
+    Mistake("hold_without_judging", "judging: {enabled: false}\nemit: {mode: hold}", ("c.yaml:2: emit.mode: hold needs",)),
+    Mistake("hold_without_sampling", "emit: {mode: hold}\nsampling: {enabled: false}", ("c.yaml:1: emit.mode: hold needs",)),
+    Mistake("hold_and_cap", "emit: {mode: hold}\nsampling: {cap: {per_hour: 5}}", ("c.yaml:1: emit.mode: hold cannot", "cap")),
+    Mistake("short_hold", "emit: {mode: hold, hold_timeout: 2s}", ("emit.hold_timeout: expected more than traces.quiet_period",)),
     # exporters
     Mistake("exporter_type", "exporters: {otpl: {}}", ("c.yaml:1: exporters.otpl: unknown exporter type 'otpl'", "otlp? (")),
     Mistake("exporter_id", "exporters: {otlp/: {}}", ("c.yaml:1: exporters.otlp/: expected `type` or `type/name`",)),

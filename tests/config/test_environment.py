@@ -1,5 +1,6 @@
 """The OTEL_EXPORTER_OTLP_* variables, general and for each kind, as the OpenTelemetry specification has them."""
 
+import sys
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from otel_eval.records import Kind
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
 BACKEND = "http://backend:4317"
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded ClickHouse is not installed."""
+    monkeypatch.setitem(sys.modules, "chdb", None)
 
 
 def loaded(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Loaded:
@@ -30,6 +37,17 @@ def test_without_an_endpoint_the_debug_exporter_counts_what_arrives(monkeypatch:
     found = loaded(monkeypatch, HEADERS="a=b", PROTOCOL="grpc", ENDPOINT="")
     assert list(found.config.exporters) == ["debug"]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is not set" in found.notes[0]
+
+
+def test_what_is_installed_of_clickhouse_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "chdb")
+    found = loaded(monkeypatch)
+    assert list(found.config.exporters) == ["clickhouse"]
+    assert found.notes == [
+        "no exporter is configured and OTEL_EXPORTER_OTLP_ENDPOINT is not set: what arrives goes only to the embedded ClickHouse"
+    ]
+    found = loaded(monkeypatch, ENDPOINT=BACKEND)
+    assert list(found.config.exporters) == ["clickhouse", "otlp"]
 
 
 def test_an_endpoint_gives_one_exporter_for_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:

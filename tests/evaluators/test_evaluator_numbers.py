@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_eval.evaluators import example
-from otel_eval.evaluators.numerals import Reading, is_rounding, readings, values
+from otel_eval.evaluators.numerals import Reading, is_rounding, plain_values, readings, values
 from otel_eval.evaluators.quantities import quantities
 from tests.evaluators.scored import captured, reason, score, value
 from tests.spans import Made, span, view
@@ -192,3 +192,12 @@ def test_any_text_has_quantities_that_stand_in_it(text: str) -> None:
     for found in quantities(text):
         assert found.text in text
         assert bool(found.dates) + (found.minutes is not None) + bool(found.readings) <= 1
+
+
+@given(st.text(alphabet="0123456789.,' ax", max_size=60))
+def test_the_quick_way_to_read_numbers_reads_any_text(text: str) -> None:
+    assert all(number >= 0 for number in plain_values(text))
+
+
+def test_a_range_with_dots_is_two_numbers() -> None:
+    assert plain_values("pages 30..57") == [30, 57]

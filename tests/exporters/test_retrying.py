@@ -87,7 +87,7 @@ HINTS = [
 ]
 
 
-@pytest.mark.parametrize("hint", HINTS)
+@pytest.mark.parametrize("hint", HINTS, ids=[str(index) for index in range(len(HINTS))])
 async def test_a_useless_hint_is_ignored(start_hop: StartHop, hint: str) -> None:
     statuses = [503, 200]
 
@@ -103,7 +103,7 @@ async def test_a_useless_hint_is_ignored(start_hop: StartHop, hint: str) -> None
     assert "unexpectedly" not in str(lines)
 
 
-@pytest.mark.parametrize("hint", ["99999999999999999999", "1e400", "inf", at(1e9)])
+@pytest.mark.parametrize("hint", ["99999999999999999999", "1e400", "inf", at(1e9)], ids=["long", "1e400", "inf", "date"])
 async def test_no_hint_is_believed_beyond_an_hour(start_hop: StartHop, hint: str) -> None:
     async def respond(_: web.BaseRequest) -> web.Response:
         return web.Response(status=503, headers={"Retry-After": hint})

@@ -3,7 +3,6 @@
 import random
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,9 @@ from otel_eval.errors import RetryableError, TooLargeError
 from otel_eval.journal import Log, Reader
 from otel_eval.journal.budget import DiskBudget
 from otel_eval.journal.clock import JournalClock
+from otel_eval.journal.cursor import SLOT_BYTES
 from otel_eval.journal.record import HEADER_BYTES, MAGIC, encode_header
+from tests.journal.places import Place, Written
 
 SEGMENT_BYTES = 600
 BUDGET = 3000
@@ -23,26 +24,6 @@ READERS = ("a", "b", "c")
 
 sizes = st.integers(0, 150) | st.integers(0, 2 * SEGMENT_BYTES) | st.just(BUDGET)
 fractions = st.floats(0, 1, exclude_max=True)
-
-
-@dataclass
-class Written:
-    """What was acknowledged; `damaged` when bytes of it were changed or its file was lost."""
-
-    position: int
-    end: int
-    items: int
-    body: bytes
-    damaged: bool = False
-
-
-@dataclass
-class Place:
-    """A reader, how far it has read, and the last two positions that it has stored."""
-
-    reader: Reader
-    read_to: int
-    stored: list[int] = field(default_factory=list)
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -72,20 +53,22 @@ class LogMachine(RuleBasedStateMachine):
 
     def reopen(self) -> None:
         """Open what is on disk now, and expect each reader where it stood, as far as that exists."""
-        positions = {name: (place.reader.position, place.stored) for name, place in self.places.items()}
+        stored_before = {name: place.stored for name, place in self.places.items()}
         self.open()
         kept = [record for record in self.written if self.log.start <= record.position and record.end <= self.log.end]
         assert all(record.damaged or record.end <= self.needed_then for record in self.written if record not in kept)
         self.written = kept
-        for name, (position, stored) in positions.items():
+        for name, stored in stored_before.items():
             self.add_reader(name)
             place = self.places[name]
-            assert place.reader.position == min(max(position, self.log.start), self.log.end)
-            place.stored = stored if place.reader.position == stored[-1] else [place.reader.position] * 2
+            position = min(max(stored[-1][0], self.log.start), self.log.end)
+            expected = position, tuple(end for end in stored[-1][1] if position < end <= self.log.end)
+            assert (place.reader.position, place.reader.ends) == expected
+            place.stored = stored if expected == stored[-1] else [expected] * 2
 
     def add_reader(self, name: str) -> None:
         reader = Reader(self.log, self.directory / f"{name}.cursor")
-        self.places[name] = Place(reader, reader.position, [reader.position] * 2)
+        self.places[name] = Place(reader, reader.position, [(reader.position, ())] * 2)
 
     @initialize()
     def first_reader(self) -> None:
@@ -178,7 +161,7 @@ class LogMachine(RuleBasedStateMachine):
         self.reopen()
 
     @precondition(lambda self: any(len(place.stored) > 1 for place in self.places.values()))
-    @rule(name=st.sampled_from(READERS), kept=st.integers(0, 23))
+    @rule(name=st.sampled_from(READERS), kept=st.integers(0, SLOT_BYTES - 1))
     def crash_while_a_cursor_is_stored(self, name: str, kept: int) -> None:
         place = self.places.get(name)
         if place is None or len(place.stored) < 2:
@@ -186,10 +169,9 @@ class LogMachine(RuleBasedStateMachine):
         self.crash()
         file = self.directory / f"{name}.cursor"
         slots = bytearray(file.read_bytes())
-        newest = max((0, 24), key=lambda offset: int.from_bytes(slots[offset : offset + 8], "little"))
-        torn = bytes(byte ^ 0xFF for byte in slots[newest + kept : newest + 24])
-        file.write_bytes(bytes(slots[: newest + kept]) + torn + bytes(slots[newest + 24 :]))
-        place.reader.position = place.stored[0]
+        newest = max((0, SLOT_BYTES), key=lambda offset: int.from_bytes(slots[offset : offset + 8], "little"))
+        torn = bytes(byte ^ 0xFF for byte in slots[newest + kept : newest + SLOT_BYTES])
+        file.write_bytes(bytes(slots[: newest + kept]) + torn + bytes(slots[newest + SLOT_BYTES :]))
         place.stored = [place.stored[0]]
         self.reopen()
 
@@ -221,6 +203,16 @@ class LogMachine(RuleBasedStateMachine):
             record.damaged |= first <= record.position < end
         self.reopen()
 
+    @rule(name=st.sampled_from(READERS), which=fractions)
+    def freeze(self, name: str, which: float) -> None:
+        if (place := self.places.get(name)) is None:
+            return
+        position, ends = place.stored[-1]
+        behind = [record.end for record in self.written if record.end > max(position, *ends, 0)]
+        if behind and len(ends) < 3:
+            place.reader.freeze(end := behind[int(which * len(behind))])
+            place.stored = [*place.stored, (position, (*ends, end))][-2:]
+
     def crash(self) -> None:
         """Go on in a copy of the directory as it is at this moment, as after kill -9."""
         self.generation += 1
@@ -249,7 +241,8 @@ class LogMachine(RuleBasedStateMachine):
 
     def move(self, place: Place, position: int) -> None:
         place.reader.advance(position)
-        place.stored = [*place.stored, position][-2:]
+        ends = tuple(end for end in place.stored[-1][1] if end > position)
+        place.stored = [*place.stored, (position, ends)][-2:]
         for file in self.files()[:-1]:
             assert int(file.stem) + file.stat().st_size > self.needed()
 

@@ -14,6 +14,7 @@ from otel_eval.evaluators.evaluator import Scope
 from otel_eval.journal import Journal
 from otel_eval.judging import job as jobs
 from otel_eval.judging import scores
+from otel_eval.judging.agreement import Rejudging
 from otel_eval.judging.budget import BudgetConfig
 from otel_eval.judging.config import Judging, Provider
 from otel_eval.judging.gate import GateConfig
@@ -59,22 +60,35 @@ def stored(trace: int, answer: str = "It left our house this morning.", question
     return Stored(list(lens.groups(spans.trace_request(made))), [], whole=True)
 
 
-def job(trace: int, found: Stored | None = None, *, deadline_s: float = 3600, scope: Scope = Scope.TRACE, **values: Any) -> Job:
+def job(
+    trace: int,
+    found: Stored | None = None,
+    *,
+    deadline_s: float = 3600,
+    scope: Scope = Scope.TRACE,
+    freshness: str = "now",
+    **values: Any,
+) -> Job:
     now = time.time_ns()
     one = found or stored(trace, f"Order {trace} left our house this morning.")
-    return jobs.make(decided(trace, **values), [one], scope, ScrubConfig(), now, int(deadline_s * 1e9))
+    work = jobs.work_of(decided(trace, **values), [one], scope, ScrubConfig())
+    return jobs.job_of(work, now, int(deadline_s * 1e9), freshness)
 
 
 class Rig:
     """A pool in a directory, and what came of its jobs; one after the other in the same directory are as restarts."""
 
-    def __init__(self, directory: Path, queue: SqliteQueue, journal: Journal, judges: Judges, max_attempts: int) -> None:
+    def __init__(
+        self, directory: Path, queue: SqliteQueue, journal: Journal, judges: Judges, max_attempts: int, rejudge_rate: float
+    ) -> None:
         self.queue = queue
         self.journal = journal
         self.metrics = Metrics()
         self.judges = judges
         self.publisher = Publisher(journal, self.metrics)
-        self.pool = Pool(queue, judges.examiner, self.publisher, self.metrics, 4, max_attempts)
+        self.batches = judges.batches if any(one.freshness.waits for one in judges.examiner.evaluators) else None
+        rejudging = Rejudging(judges.examiner.evaluators, rejudge_rate, judges.pressure, self.metrics)
+        self.pool = Pool(queue, judges.examiner, self.publisher, self.metrics, 4, max_attempts, self.batches, rejudging)
         self.directory = directory
 
     def judgements(self) -> list[Judgement]:
@@ -109,12 +123,15 @@ class Rig:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.pool.run())
+        tasks = [asyncio.create_task(self.pool.run())]
+        if self.batches is not None:
+            tasks.append(asyncio.create_task(self.batches.run()))
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def bodies(journal: Journal, kind: Kind | OwnKind) -> list[bytes]:
@@ -138,6 +155,7 @@ async def rig(
     max_crashes: int = 3,
     timeout_s: float = 10.0,
     journal_bytes: int = 64 << 20,
+    rejudge_rate: float = 0.0,
 ) -> AsyncIterator[Rig]:
     provider = Provider(
         api_key=Secret(key) if key else None, base_url=api.url if api else None, timeout=PositiveDuration(timeout_s)
@@ -153,6 +171,9 @@ async def rig(
         stack.push_async_callback(judges.close)
         queue = SqliteQueue(directory / "judging" / "queue.sqlite3", max_crashes=max_crashes)
         stack.push_async_callback(queue.close)
-        made = Rig(directory, queue, journal, judges, max_attempts)
+        made = Rig(directory, queue, journal, judges, max_attempts, rejudge_rate)
         stack.callback(made.metrics.close)
+        if made.batches is not None:
+            made.batches.open()
+            stack.push_async_callback(made.batches.close)
         yield made

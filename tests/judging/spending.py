@@ -41,7 +41,7 @@ class Billed:
 class Dear(PriceTable):
     """Every call costs a thousandth of the budget at most."""
 
-    def worst_case(self, ask: Ask, input_tokens: int) -> float | None:
+    def worst_case(self, ask: Ask, input_tokens: int, *, batch: bool = False) -> float | None:
         return LIMIT_USD / 1000
 
 

@@ -1,12 +1,15 @@
 """Batches: handed in, looked after, and read in any order."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
+from otel_eval.judging import anthropic_client as module
+from otel_eval.judging.anthropic_client import Listed
 from otel_eval.judging.llm import Answer, Failure, JudgeError
 from otel_eval.standin import Behaviour, Fault, Kind, StandIn
 from tests.judging.judges import anthropic_client, error, question
@@ -106,6 +109,15 @@ async def test_a_name_that_the_api_does_not_take(name: str, api: StandIn) -> Non
 
 async def test_a_batch_that_there_is_not(api: StandIn) -> None:
     async with anthropic_client(api) as client:
-        with pytest.raises(JudgeError) as caught:
-            await client.poll_batch("msgbatch_none", {})
-    assert caught.value.failure is Failure.BLOCKED
+        assert await client.poll_batch("msgbatch_none", {}) == (True, {})
+
+
+async def test_batches_are_listed_page_by_page_as_far_back_as_was_asked(api: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    async with anthropic_client(api) as client:
+        ids = [await client.submit_batch({"first": question(), f"more{n}": question()}) for n in range(5)]
+        assert await client.list_batches(time.time() - 60) == [Listed(one, True, 2) for one in reversed(ids)]
+        assert await client.list_batches(time.time() + 60) == []
+        api.behaviour = Behaviour(batch_s=3600)
+        running = await client.submit_batch({"first": question()})
+        assert (await client.list_batches(0))[0] == (running, False, 1)

@@ -20,7 +20,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otel_eval.config import load
 from otel_eval.inspection import dry_run
 from otel_eval.inspection.load import read
-from otel_eval.judging import backfill
+from otel_eval.judging import backfill, planning
 from otel_eval.records import Kind
 from otel_eval.standin import Behaviour, Fault, Latency, StandIn
 from otel_eval.standin import Kind as FaultKind
@@ -29,6 +29,8 @@ from tests import spans
 from tests.judging.history import RUBRIC, SECRET, TRACES, captured, configured, row, run, span_ids, trace_id
 from tests.judging.judges import error
 from tests.sink import INVALID, UNAVAILABLE, Answer, Sink
+
+AT = "2026-01-31T00:00:00Z"
 
 
 @pytest_asyncio.fixture
@@ -138,7 +140,7 @@ async def test_the_worst_case_is_the_worst_that_can_be(sink: Sink, tmp_path: Pat
     async with StandIn(verdict=unproven) as judge:
         file, config = captured(tmp_path, 3), configured(tmp_path, judge, sink)
         loaded = load(config)
-        found = backfill.plan(loaded.config.sampling, loaded.config.scrub, read([file]))
+        found = planning.plan(loaded.config.sampling, loaded.config.scrub, read([file]))
         cost = await backfill.estimate(loaded.config.judging, loaded.source, found.jobs, has_key=True)
         broken = Fault(kind=FaultKind.BROKEN_JSON)
         judge.script.extend([broken, None, broken, broken] * 3)
@@ -215,7 +217,12 @@ async def test_a_backend_that_comes_back_gets_everything(judge: StandIn, sink: S
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--from", "clickhouse"), "--from clickhouse: judging out of ClickHouse is not built yet"),
+        (("--from", "clickhouse"), "--from clickhouse: no clickhouse exporter is configured"),
+        (("--from", "clickhouse", "--from", "x.pb"), "--from: expected either files or one clickhouse exporter"),
+        (
+            ("--from", "x.pb", "--since", "2026-01-31T00:00:00Z", "--until", "2026-01-31T00:00:00Z"),
+            "--until: expected a time after",
+        ),
         (("--from", "missing.pb"), "missing.pb: no such file"),
         (("--from", "x.pb", "--since", "yesterday"), "--since: 'yesterday': expected RFC 3339"),
         (("--from", "x.pb", "--since", "2026-01-31T00:00:00"), "expected RFC 3339"),

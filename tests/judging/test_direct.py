@@ -55,7 +55,7 @@ class Asking:
 
 def judging(url: str) -> dict[str, Any]:
     contains = {"contains": {"texts": ["left"]}}
-    return {"provider": {"api_key": "any", "base_url": url}, "evaluators": ["answered", contains, RUBRIC]}
+    return {"provider": {"api_key": "any", "base_url": url}, "evaluators": ["answered", contains, RUBRIC, PAIRWISE]}
 
 
 @pytest_asyncio.fixture
@@ -70,6 +70,9 @@ async def asking(tmp_path: Path, sink: Sink) -> AsyncIterator[Asking]:
             await service.stop(0)
 
 
+PAIRWISE = {"pairwise": {"rubric": "instruction_adherence"}}
+
+
 def states(answer: Any) -> dict[str, str]:
     return {one["evaluator"]: one["state"] for one in answer["results"]}
 
@@ -81,9 +84,22 @@ def request(*traces: int, said: dict[str, str] | None = None) -> bytes:
 async def test_plain_input_and_output_are_judged_by_all(asking: Asking) -> None:
     status, answer = await asking.post({"input": "Where is my order?", "output": "It left us.", "context": ["It left."]})
     assert (status, answer["state"]) == (200, "scored")
-    assert states(answer) == {"answered": "scored", "contains": "scored", "task_completion": "scored"}
+    assert states(answer) == {
+        "answered": "scored", "contains": "scored", "task_completion": "scored", "instruction_adherence_pairwise": "no_content",
+    }  # fmt: skip
     by_judge = next(one for one in answer["scores"] if one["kind"] == "llm")
     assert by_judge["judge"]["simulated"] is True
+
+
+async def test_two_answers_are_compared_in_both_orders_and_scrubbed(asking: Asking) -> None:
+    question = QUESTION | {"output": "Ask jane@x.com.", "expected": "Ask bob@x.com, or jane@x.com."}
+    status, answer = await asking.post(question | {"evaluators": ["instruction_adherence_pairwise"]})
+    assert (status, answer["state"]) == (200, "scored")
+    assert answer["scores"][0]["label"] in ("better", "worse", "tie")
+    shown = [json.loads(one.body)["messages"][0]["content"][0]["text"] for one in asking.api.seen]
+    own, other = r"Ask \u003cEMAIL_1\u003e.", r"Ask \u003cEMAIL_2\u003e, or \u003cEMAIL_1\u003e."
+    assert [text.index(own) < text.index(other) for text in shown] == [True, False]
+    assert "@x.com" not in "".join(shown)
 
 
 async def test_named_evaluators_alone_are_asked(asking: Asking) -> None:
@@ -203,6 +219,24 @@ def test_the_command_judges_files_and_its_status_says_whether_all_passed(
     as_json = CliRunner().invoke(main, [*arguments, "--json"])
     assert as_json.exit_code == status
     assert states(json.loads(as_json.stdout)) == {"contains": "scored", "latency": "scored"}
+
+
+@pytest.mark.parametrize(
+    ("expected", "status", "said"),
+    [
+        ({f"{1:032X}": "It left this morning."}, 0, "exact_match                   1.00 pass"),
+        ({f"{1:032x}": "It did not."}, 2, "exact_match                   0.00 FAIL"),
+        ({}, 0, "no_content: there is no expected answer"),
+        ({f"{2:032x}": "It did not."}, 1, f"'{2:032x}': no such trace is in the files"),
+        (["It left."], 1, "expected a JSON object with a value by trace id"),
+    ],
+)
+def test_the_command_takes_what_is_expected(tmp_path: Path, expected: Any, status: int, said: str) -> None:
+    config = hop.settings(tmp_path, {"debug": {}}, judging={"evaluators": [{"exact_match": {}}]})
+    (tmp_path / "expected.json").write_text(json.dumps(expected))
+    arguments = ["evaluate", "--file", capture(tmp_path, SAID), "--config", str(write_config(tmp_path, config))]
+    ran = CliRunner().invoke(main, [*arguments, "--expected", str(tmp_path / "expected.json")])
+    assert (ran.exit_code, said in ran.output) == (status, True), ran.output
 
 
 def test_the_command_says_what_is_not_configured(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_eval.judging import injection
 from otel_eval.judging.injection import clean, scan, scan_view
 from tests.judging.scripted import run, tool
 from tests.strategies import PROPERTY
@@ -37,6 +38,19 @@ def test_plain_text_is_left_alone(text: str) -> None:
 @given(texts)
 def test_anything_can_be_scanned(text: str) -> None:
     assert all(len(finding.excerpt) <= 80 for finding in scan(text))
+
+
+BEHIND_WORDS = [one for found in injection._PHRASES.values() for one in found if one[0]]
+
+
+@pytest.mark.parametrize(("words", "expression"), BEHIND_WORDS, ids=range(len(BEHIND_WORDS)))
+@PROPERTY
+@given(data=st.data())
+def test_every_phrase_has_one_of_the_words_that_are_looked_for_first(
+    data: st.DataObject, words: tuple[str, ...], expression: str
+) -> None:
+    phrase = data.draw(st.from_regex(expression.replace(r"\b", ""), fullmatch=True))
+    assert any(word in phrase for word in words)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ async def test_what_is_no_verdict_is_repaired_once_with_twice_the_tokens(broken:
     assert (first.max_tokens, second.max_tokens) == (1024, 2048)
     assert second.question.startswith(first.question)
     assert second.question != first.question
-    assert replace(second, question=first.question, max_tokens=first.max_tokens) == first
+    assert replace(second, question=first.question, max_tokens=first.max_tokens, follows=False) == first
+    assert second.follows
     assert one.value == 0.75
     assert one.judge == replace(USE, input_tokens=2000, output_tokens=200, cost_usd=0.002, latency_s=1.0)
 

@@ -167,6 +167,21 @@ async def test_it_is_an_evaluator() -> None:
     assert evaluator.fingerprint(Subject(view=run())) != evaluator.fingerprint(Subject(view=run(says="No.")))
 
 
+async def test_all_judges_of_a_subject_see_the_same_material_which_is_prepared_once() -> None:
+    shown: list[str] = []
+
+    def seen(ask: Ask) -> Answer:
+        shown.append(ask.material)
+        return answer(verdict({SAFETY: "safe"}, [QUOTE]), ask.model)
+
+    evaluator = panel(a=seen, b=seen, c=seen)
+    for subject in (Subject(view=run()), Subject(view=run(says="Order 4711 left Rotterdam, I think."))):
+        evaluator.fingerprint(subject)
+        await evaluator.evaluate(subject)
+    assert [one is shown[0] for one in shown] == [True] * 3 + [False] * 3
+    assert [one is shown[3] for one in shown] == [False] * 3 + [True] * 3
+
+
 @pytest.mark.parametrize(
     ("judges", "reason"),
     [

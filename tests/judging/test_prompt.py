@@ -99,7 +99,7 @@ async def question(**settings: Any) -> Any:
     config = JudgedConfig(rubric="factual_grounding", **settings)
     rubrics = rubric.load("factual_grounding").rubrics
     questioner = Questioner(config, judge)
-    shown = questioner.material(rubrics, material.of_trace(scripted.subject(), list(Part)))
+    shown = prompt.material(material.of_trace(scripted.subject(), list(Part)), questioner.room(rubrics))
     await questioner.ask(rubrics, shown)
     return judge.asked[0]
 
@@ -123,7 +123,7 @@ async def test_several_questions_about_one_trace_share_all_that_stands_before_th
     assert "Rubric factual_grounding" in ask.question
     rubrics = rubric.load("plan_execution").rubrics
     other = Questioner(JudgedConfig(rubric="plan_execution", cache_material=True), ScriptedJudge(""))
-    assert other.material(rubrics, material.of_trace(scripted.subject(), list(Part))).fenced == ask.material
+    assert prompt.material(material.of_trace(scripted.subject(), list(Part)), other.room(rubrics)).fenced == ask.material
     assert prompt.instructions(rubrics, rubric_follows=True) == ask.instructions
 
 

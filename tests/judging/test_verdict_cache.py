@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from otel_eval.config.values import PositiveDuration
 from otel_eval.errors import ConfigError
 from otel_eval.evaluators.evaluator import JudgeUse, Result
-from otel_eval.judging.cache import CacheConfig, Hit, VerdictCache, verdict_key
+from otel_eval.judging.cache import CacheConfig, VerdictCache, verdict_key
 from tests.judging.quick_disk import quick_directory
 from tests.judging.virtual_time import Clock
 
@@ -42,7 +42,7 @@ def opened(file: Path, clock: Clock) -> Iterator[Opened]:
     caches: list[VerdictCache] = []
 
     def open_cache(**settings: float) -> VerdictCache:
-        config = CacheConfig(**{"rejudged_share": 0.0, **settings})  # type: ignore[arg-type]
+        config = CacheConfig(**settings)  # type: ignore[arg-type]
         caches.append(VerdictCache(file, config, clock))
         return caches[-1]
 
@@ -55,7 +55,7 @@ async def test_a_verdict_comes_back(opened: Opened) -> None:
     cache = opened()
     assert await cache.get(KEY) is None
     await cache.put(KEY, GOOD)
-    assert await cache.get(KEY) == Hit(tuple(GOOD), False)
+    assert await cache.get(KEY) == tuple(GOOD)
 
 
 async def test_another_version_or_content_is_another_verdict(opened: Opened) -> None:
@@ -69,7 +69,7 @@ async def test_it_survives_a_restart(opened: Opened, file: Path) -> None:
     cache = opened()
     await cache.put(KEY, GOOD)
     cache.close()
-    assert await opened().get(KEY) == Hit(tuple(GOOD), False)
+    assert await opened().get(KEY) == tuple(GOOD)
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -82,7 +82,7 @@ async def test_it_survives_kill_9(opened: Opened, file: Path) -> None:
     )
     child = subprocess.run([sys.executable, "-c", program, file], cwd=Path(__file__).parents[2], check=False)
     assert child.returncode == -9
-    assert await opened().get(KEY) == Hit(tuple(GOOD), False)
+    assert await opened().get(KEY) == tuple(GOOD)
 
 
 async def test_two_may_use_it_at_once(opened: Opened) -> None:
@@ -119,7 +119,7 @@ async def test_a_newer_verdict_takes_the_place_of_the_older(opened: Opened, cloc
     clock.now += 20 * DAY
     await cache.put(KEY, GOOD[:0])
     clock.now += 20 * DAY
-    assert await cache.get(KEY) == Hit((), False)
+    assert await cache.get(KEY) == ()
 
 
 async def test_of_too_many_the_oldest_go(opened: Opened) -> None:
@@ -145,29 +145,6 @@ async def test_the_bytes_are_bounded(opened: Opened, file: Path) -> None:
     await cache.put(KEY, [Result(name="x", explanation="e" * (1 << 20))])
     assert await cache.get(KEY) is None
     assert await cache.get(keys[-1]) is not None, "one that never fits drives nobody out"
-
-
-async def test_a_share_is_judged_again_each_day_another_one(opened: Opened, clock: Clock) -> None:
-    cache = opened(rejudged_share=0.1)
-    keys = [verdict_key("v", str(index)) for index in range(600)]
-    for key in keys:
-        await cache.put(key, GOOD)
-
-    async def chosen() -> set[bytes]:
-        hits = [await cache.get(key) for key in keys]
-        return {key for key, hit in zip(keys, hits, strict=True) if hit is not None and hit.rejudge}
-
-    assert not await chosen(), "not on the day when they were stored"
-    clock.now += DAY
-    first = await chosen()
-    assert 35 <= len(first) <= 90
-    assert await chosen() == first
-    clock.now += DAY
-    second = await chosen()
-    assert len(first & second) < len(first) / 2
-    for key in second:
-        await cache.put(key, GOOD)
-    assert not await chosen(), "once each on its day"
 
 
 async def test_a_damaged_file_is_started_anew(opened: Opened, file: Path) -> None:
@@ -242,7 +219,7 @@ async def test_any_verdict_comes_back_exactly_or_not_at_all(opened: Opened, verd
     if hit is None:
         assert "\\ud" in repr(verdict), "only lone surrogates are not stored"
     else:
-        assert repr(hit.results) == repr(tuple(verdict))  # NaN is not equal to itself
+        assert repr(hit) == repr(tuple(verdict))  # NaN is not equal to itself
 
 
 @given(texts, texts, texts, texts)

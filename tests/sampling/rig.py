@@ -7,7 +7,9 @@ from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from otel_eval.config.models import Emit
 from otel_eval.config.sampling import Sampling, Traces
+from otel_eval.holding import HeldSpans
 from otel_eval.intake import Intake
 from otel_eval.journal import Journal, stored_bodies
 from otel_eval.records import Kind, OwnKind, Sync
@@ -32,11 +34,12 @@ def ident(trace: int) -> bytes:
 class Rig:
     """One directory, and the sampler that runs on it at the moment. `kill` and `start` as often as wanted."""
 
-    def __init__(self, directory: Path, traces: Traces, sampling: Sampling, max_bytes: int) -> None:
+    def __init__(self, directory: Path, traces: Traces, sampling: Sampling, max_bytes: int, emit: Emit | None = None) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
         self.traces = traces
         self.sampling = sampling
+        self.emit = emit or Emit()
 
     @property
     def checkpoint(self) -> Path:
@@ -51,8 +54,10 @@ class Rig:
         self.metrics = Metrics()
         self.journal = Journal(self.directory, self.max_bytes, Sync.NEVER)
         self.to(at)
-        self.sampler = TailSampler(self.traces, self.sampling, self.journal, self.metrics, self.directory)
-        self.intake = Intake(self.journal, self.metrics, self.sampler.observe)
+        self.held = HeldSpans(self.journal, self.metrics, self.emit)
+        self.sampler = TailSampler(self.traces, self.sampling, self.journal, self.metrics, self.directory, self.held)
+        cut = self.sampler.first.cut if self.emit.mode == "hold" else None
+        self.intake = Intake(self.journal, self.metrics, self.sampler.observe, cut)
 
     async def kill(self) -> None:
         """What `kill -9` leaves: the journal as it is, and nothing of what the sampler had in memory."""
@@ -78,6 +83,7 @@ class Rig:
     async def work(self, at: float) -> None:
         self.to(at)
         await self.sampler.work()
+        await self.held.work(self.journal.clock.now())
 
     def ledger(self) -> list[Entry]:
         return [entry for body in stored_bodies(self.directory, OwnKind.LEDGER) for entry in decode(body)]
@@ -109,10 +115,15 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    directory: Path, traces: Traces | None = None, sampling: Sampling | None = None, *, max_bytes: int = 256 << 20
+    directory: Path,
+    traces: Traces | None = None,
+    sampling: Sampling | None = None,
+    emit: Emit | None = None,
+    *,
+    max_bytes: int = 256 << 20,
 ) -> AsyncIterator[Rig]:
     """A rig that is up; it is killed at the end, whatever it was doing."""
-    rig = Rig(directory, traces or Traces(), sampling or Sampling(), max_bytes)
+    rig = Rig(directory, traces or Traces(), sampling or Sampling(), max_bytes, emit)
     await rig.start()
     try:
         yield rig

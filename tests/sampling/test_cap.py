@@ -100,7 +100,8 @@ def test_there_is_never_more_than_the_room_and_what_is_wanted_fills_it(
         assert one.chosen if before.chosen else not (one.chosen and before.u > before.wanted)
     numbers = [one.u for one in window]
     ranks = [one.u / one.wanted for one in wanting]
-    if len({*numbers}) == len(numbers) and len({*ranks}) == len(ranks):
+    base = [one.u / one.baseline for one in window if one.baseline]
+    if all(len({*several}) == len(several) for several in (numbers, ranks, base)):  # of equals at the end none is chosen
         assert new == min(room.total, len(wanting))
 
 

@@ -15,7 +15,7 @@ import pytest
 from otel_eval.config.sampling import Baseline, Cap, Sampling, Strata, Traces, Uncertainty
 from otel_eval.config.values import PositiveDuration
 from otel_eval.records import Kind
-from otel_eval.sampling.ledger import Decided
+from otel_eval.sampling.ledger import Decided, Traffic
 from otel_eval.traces.entry import Trigger
 from tests.sampling.mix import Mix, mix
 from tests.sampling.rig import CHAT, Rig, chat, running, said
@@ -152,6 +152,40 @@ async def test_a_stop_at_any_moment_is_no_different_from_a_kill(tmp_path: Path) 
         assert by_revision(rig.decisions()) == by_revision(other.decisions())
         assert len(rig.decisions()) == len(other.decisions())
         assert totals(rig) == totals(other)
+
+
+@pytest.mark.parametrize("checkpoint_is_lost", [False, True])
+async def test_a_stop_writes_the_counts_of_its_minute_and_nothing_counts_twice(tmp_path: Path, checkpoint_is_lost: bool) -> None:
+    async with running(tmp_path, Traces(quiet_period=PositiveDuration(2))) as rig:
+        for trace in (1, 2, 3):
+            await rig.send(0.5 + trace, chat(trace))
+        await rig.work(10)
+        await rig.sampler.save()
+        before = rig.checkpoint.read_bytes()
+        await rig.send(11, chat(4))
+        await rig.work(20)
+        assert rig.traffic() == []
+        await rig.sampler.close()
+        assert sum(row.traces for row in rig.traffic()) == 4
+        await rig.kill()
+        if checkpoint_is_lost:
+            rig.checkpoint.write_bytes(before)
+        await rig.start(25)
+        await rig.send(26, chat(5))
+        await rig.work(40)
+        await rig.sampler.close()
+        assert sum(row.traces for row in rig.traffic()) == 5
+        await rig.restart(45)
+        await rig.work(130)
+        assert sum(row.traces for row in rig.traffic()) == 5
+        assert {len(rows) for rows in by_flush(rig).values()} <= {1}, "a later write would replace an earlier one"
+
+
+def by_flush(rig: Rig) -> dict[tuple[object, ...], list[Traffic]]:
+    found: dict[tuple[object, ...], list[Traffic]] = {}
+    for row in rig.traffic():
+        found.setdefault((*row.cell(), row.flushed), []).append(row)
+    return found
 
 
 async def test_a_start_that_fails_halfway_leaves_the_last_checkpoint(tmp_path: Path) -> None:

@@ -150,6 +150,22 @@ def emptied(group: Any, field: str) -> bytes:
 
 
 @strategies.PROPERTY
+@given(strategies.kinds, st.data())
+def test_what_is_picked_and_what_is_left_are_together_what_was_there(kind: Kind, data: st.DataObject) -> None:
+    body = data.draw(sound_bodies(kind))
+    items = oracle.items(body)
+    positions = data.draw(st.sets(st.sampled_from(range(len(items))))) if items else set()
+    picked = edit.pick(body, positions)
+    assert picked.keys() == positions
+    for position, group in picked.items():
+        request = edit.assemble([group])
+        assert oracle.items(request) == [items[position]]
+        assert len(request) <= edit.size_alone(group)
+    left = [item for position, item in enumerate(items) if position not in positions]
+    assert oracle.items(edit.drop(body, positions)) == left
+
+
+@strategies.PROPERTY
 @given(strategies.messages(Span, depth=2), ATTRIBUTES, st.integers(0, (1 << 64) - 1))
 def test_added_attributes_and_events_are_what_the_generated_class_would_add(
     span: Any, attributes: dict[str, edit.AttributeValue], time: int

@@ -19,6 +19,9 @@ Rule = Callable[[str], Iterable[Finding]]
 Span = tuple[int, int]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SHAPES = bytes(0x30 if 0x30 <= code < 0x3A else 0x61 if chr(code).isalpha() and code < 128 else 0x20 for code in range(256))
+_DIGITS = bytes(code if 0x30 <= code < 0x3A else 0x20 for code in range(256))
+_BETWEEN_DIGITS = b" .-/()" + bytes(range(128, 256))
 
 
 def scan(pattern: re.Pattern[str], text: str, kind: str, accept: Callable[[re.Match[str]], Span | None]) -> Iterator[Finding]:
@@ -39,6 +42,20 @@ def scan(pattern: re.Pattern[str], text: str, kind: str, accept: Callable[[re.Ma
 def lowered(text: str) -> str:
     """The text in lower case, each character at its place: a search in it is much faster than one that ignores case."""
     return text.replace("\u0130", "I").lower()  # the one character whose lower case is longer
+
+
+def shape(text: str) -> bytes:
+    """The text with `0` for each digit, `a` for each letter of ASCII and a blank for anything else, one in front of it all.
+
+    To look for a sequence in it takes a tenth of the time of an expression.
+    """
+    return b" " + text.encode(errors="replace").translate(_SHAPES)
+
+
+def most_digits(text: str) -> int:
+    """How many digits stand together at most, when what people write between the digits of a number is left out."""
+    numbers = text.encode(errors="replace").translate(_DIGITS, _BETWEEN_DIGITS).split()
+    return max(map(len, numbers), default=0)
 
 
 def encodable(text: str) -> str:

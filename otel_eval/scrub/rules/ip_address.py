@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from otel_eval.scrub.rules.finding import Finding, Span, scan
 
-_V4 = re.compile(
-    r"[0-9](?<![A-Za-z0-9_.+-].)[0-9]{0,2}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![A-Za-z0-9_-])(?!\.[0-9])",
-)
+# The search goes for the first dot or colon, which are rarer than digits, and looks back for what stands before it.
+_V4 = re.compile(r"\.(?<=[0-9]\.)[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![A-Za-z0-9_-])(?!\.[0-9])")
+_V4_BEGINNING = re.compile(r"(?<![A-Za-z0-9_.+-])[0-9]{1,3}$")
 # The address space that is given out begins with 2, 3, fc, fd or fe8 to feb, so with four digits before the first colon;
 # anything else with colons is a time, a hardware address or code.
 _V6 = re.compile(r":(?<=[0-9A-Fa-f]{4}:)(?<![A-Za-z0-9_:.].{5})[0-9A-Fa-f:.]{1,41}+(?![A-Za-z0-9_:])")
@@ -29,8 +29,12 @@ def find(text: str) -> Iterator[Finding]:
 
 
 def _accept_v4(match: re.Match[str]) -> Span | None:
-    before = match.string[max(0, match.start() - _CONTEXT) : match.start()]
-    return match.span() if _is_address(match[0]) and not _VERSION.search(before) else None
+    text, dot = match.string, match.start()
+    first = _V4_BEGINNING.search(text, max(0, dot - 3), dot)
+    if first is None or not _is_address(first[0] + match[0]):
+        return None
+    start = first.start()
+    return None if _VERSION.search(text[max(0, start - _CONTEXT) : start]) else (start, match.end())
 
 
 def _accept_v6(match: re.Match[str]) -> Span | None:

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from otel_eval.scrub.rules.finding import Finding, Span, scan
+from otel_eval.scrub.rules.finding import Finding, Span, lowered, most_digits, scan, shape
 
 # Look-behinds stand behind the first character: the engine then skips to a candidate quickly.
 _LEFT = r"(?<![A-Za-z0-9_.+\-/].)"
 _RIGHT = r"(?![A-Za-z0-9_]|[.\-/][0-9A-Za-z])"
-_DIGITS = re.compile(rf"[0-9]{_LEFT}(?=[0-9AB .\-]{{7}})")
+_DIGITS = re.compile(rf"[0-9]{_LEFT}(?=(?:[ .\-]?[0-9AB]){{7}}+(?:-?[A-Z]|[ .\-]?[0-9]))")
+_BUT_NINE = re.compile(rf"{_DIGITS.pattern}(?![0-9]{{8}}(?![0-9\-]))")
 _NIE = re.compile(rf"[XYZ](?<![A-Za-z0-9_].)-?[0-9]{{7}}-?[A-Z]{_RIGHT}")
 _NINO = re.compile(
     rf"[A-CEGHJ-PR-TW-Z](?<![A-Za-z0-9_].)[A-CEGHJ-NPR-TW-Z]([ -]?)[0-9]{{2}}\1[0-9]{{2}}\1[0-9]{{2}}\1[A-D]{_RIGHT}",
@@ -22,6 +23,9 @@ _CODICE_FISCALE = re.compile(
 )
 _Accept = Callable[[re.Match[str]], Span | None]
 
+_FEWEST = 8
+_SSN_NAMES = ("ssn", "social security", "social-security")
+_BSN_NAMES = ("bsn", "burgerservice", "sofi")
 _NO_NINO = frozenset({"BG", "GB", "NK", "KN", "TN", "NT", "ZZ"})
 _DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -46,8 +50,14 @@ def find(text: str) -> Iterator[Finding]:
     >>> [text[f.start : f.end] for f in find(text)]
     ['078-05-1120', '12345678Z', '529.982.247-25']
     """
-    for pattern, accept in _CANDIDATES:
-        yield from scan(pattern, text, "NATIONAL_ID", accept)
+    digits, form = most_digits(text), shape(text)
+    if digits >= _FEWEST:
+        low = lowered(text)
+        nine = any(name in low for name in (*_SSN_NAMES, *_BSN_NAMES))
+        yield from scan(_DIGITS if nine else _BUT_NINE, text, "NATIONAL_ID", _any_form)
+    for least, beginnings, pattern, accept in _WITH_LETTERS:
+        if digits >= least and any(beginning in form for beginning in beginnings):
+            yield from scan(pattern, text, "NATIONAL_ID", accept)
 
 
 def _near(match: re.Match[str], *names: str) -> bool:
@@ -60,7 +70,7 @@ def _ssn(match: re.Match[str]) -> Span | None:
     digits = match[0].replace(match[1], "") if match[1] else match[0]
     if digits[:3] in {"000", "666"} or digits[3:5] == "00" or digits[5:] == "0000":
         return None
-    return match.span() if match[1] == "-" or _near(match, "ssn", "social security", "social-security") else None
+    return match.span() if match[1] == "-" or _near(match, *_SSN_NAMES) else None
 
 
 def _cpf(match: re.Match[str]) -> Span | None:
@@ -95,7 +105,7 @@ def _steuer_id(match: re.Match[str]) -> Span | None:
 def _bsn(match: re.Match[str]) -> Span | None:
     digits = [int(character) for character in match[0] if character != "."]
     weighted = sum(digit * weight for digit, weight in zip(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1), strict=True))
-    return match.span() if weighted and weighted % 11 == 0 and _near(match, "bsn", "burgerservice", "sofi") else None
+    return match.span() if weighted and weighted % 11 == 0 and _near(match, *_BSN_NAMES) else None
 
 
 def _dni(match: re.Match[str]) -> Span | None:
@@ -144,9 +154,9 @@ def _any_form(match: re.Match[str]) -> Span | None:
     return None
 
 
-_CANDIDATES: Final[tuple[tuple[re.Pattern[str], _Accept], ...]] = (
-    (_DIGITS, _any_form),
-    (_NIE, _nie),
-    (_NINO, _nino),
-    (_CODICE_FISCALE, _codice_fiscale),
+_WITH_LETTERS: Final[tuple[tuple[int, tuple[bytes, ...], re.Pattern[str], _Accept], ...]] = (
+    (7, (b" a0000000", b" a 0000000"), _NIE, _nie),
+    (6, (b" aa00", b" aa 00"), _NINO, _nino),
+    (0, (b" aaaaaa00",), _CODICE_FISCALE, _codice_fiscale),
 )
+"""Forms that begin with letters, each with the digits that it has at least, and the shapes that it begins with."""

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from otel_eval.scrub.rules.finding import Finding, Span, lowered, scan
+from otel_eval.scrub.rules.finding import Finding, Span, lowered, most_digits, scan, shape
 
 # Look-behinds stand behind the first character: the engine then skips to a candidate quickly.
-_DIGIT = re.compile(r"[0-9]")
+_FEWEST: Final = 7
 _LEFT = r"(?<![A-Za-z0-9_.+\-/#$€£].)"
 _RIGHT = r"(?![A-Za-z0-9_]|[.\-/,:][0-9])"
 _PLUS = re.compile(r"\+(?<![A-Za-z0-9_+]\+)\(?[1-9][0-9 .\-/()\u00a0\u2011]{6,28}")
@@ -83,10 +83,13 @@ def find(text: str) -> Iterator[Finding]:
     >>> [text[f.start : f.end] for f in find(text)]
     ['+44 20 7946 0958', '(212) 555-0142', '06 12 34 56 78', '5552368']
     """
-    if not _DIGIT.search(text):
+    digits = most_digits(text)
+    if digits < _FEWEST:
         return
-    for pattern, accept in _FORMS:
-        yield from scan(pattern, text, "PHONE", accept)
+    form = shape(text)
+    for least, groups, pattern, accept in _FORMS:
+        if digits >= least and groups in form:
+            yield from scan(pattern, text, "PHONE", accept)
     low = lowered(text)
     for stem, pattern in _NAMES.items():
         if stem in low:
@@ -141,11 +144,12 @@ def _digits(text: str) -> int:
 
 
 _FORMS: Final = (
-    (_PLUS, _accept_international),
-    (_ZEROS, _accept_international),
-    (_AMERICAN, re.Match.span),
-    (_BRACKETS, re.Match.span),
-    (_SPANISH, re.Match.span),
-    (_RUSSIAN, re.Match.span),
-    (_TRUNK, _accept_trunk),
+    (_FEWEST, b"", _PLUS, _accept_international),
+    (_FEWEST, b"", _ZEROS, _accept_international),
+    (10, b"000 000 0000", _AMERICAN, re.Match.span),
+    (10, b"", _BRACKETS, re.Match.span),
+    (9, b"000 00 00 00", _SPANISH, re.Match.span),
+    (11, b"", _RUSSIAN, re.Match.span),
+    (9, b"", _TRUNK, _accept_trunk),
 )
+"""Each with the digits that it has at least, and the groups in which they stand where there is one way only."""

@@ -38,10 +38,15 @@ _FORMS: Final = {
         "dop_v1_": "[a-f0-9]{64}",
         "shpat_": "[a-fA-F0-9]{32}",
         "lin_api_": "[A-Za-z0-9]{40}",
-        "eyJ": r"(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{8,4096}+\.[A-Za-z0-9_-]{8,16384}+\.[A-Za-z0-9_-]{0,2048}+",
     }.items()
 }
 """Keys that say what they are."""
+
+_LONG: Final = b"a" * 15
+"""So many characters of a key stand together in each of these forms."""
+
+_OF_KEYS: Final = bytes(0x61 if code < 128 and (chr(code).isalnum() or chr(code) in "_-+/=") else 0x20 for code in range(256))
+_WEB_TOKEN = re.compile(r"eyJ(?<![A-Za-z0-9_-]...)[A-Za-z0-9_-]{8,4096}+\.[A-Za-z0-9_-]{8,16384}+\.[A-Za-z0-9_-]{0,2048}+")
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_PRIVATE_KEY = 20_000
@@ -100,9 +105,7 @@ def find(text: str) -> Iterator[Finding]:
     >>> [text[f.start : f.end] for f in find(text)]
     ['s3cret', '9f8e7d6c5b4a39281706', 'hunter2']
     """
-    for beginning, form in _FORMS.items():
-        if beginning in text:
-            yield from scan(form, text, "SECRET", re.Match.span)
+    yield from _in_known_form(text)
     if "PRIVATE KEY" in text:
         yield from scan(_PRIVATE_KEY, text, "SECRET", _accept_private_key)
     if "://" in text:
@@ -116,6 +119,14 @@ def find(text: str) -> Iterator[Finding]:
         for stem, pattern in words.items():
             if stem in low:
                 yield from scan(pattern, low, "SECRET", accept)
+
+
+def _in_known_form(text: str) -> Iterator[Finding]:
+    if _LONG in text.encode(errors="replace").translate(_OF_KEYS):
+        for beginning, form in _FORMS.items():
+            if beginning in text:
+                yield from scan(form, text, "SECRET", re.Match.span)
+    yield from scan(_WEB_TOKEN, text, "SECRET", re.Match.span)
 
 
 def _accept_private_key(match: re.Match[str]) -> Span:

@@ -1,0 +1,1 @@
+"""Holding root spans back until they are scored."""
