@@ -1,7 +1,7 @@
 # `make setup` makes .venv with everything; the other targets call it when something has changed.
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 3
+WORKERS ?= 2
 
 .PHONY: setup demo demo-live test check bench clean
 

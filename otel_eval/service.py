@@ -5,6 +5,7 @@ the new parts from the new configuration, replaces the ones whose section change
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -168,6 +169,16 @@ class Service:
             self._start_exporter(running)
         _log.info("the configuration was reloaded", config=loaded.source, exporters=", ".join(self._exporters))
 
+    async def settle(self) -> None:
+        """Spare the garbage collector what is loaded for good, at once and when judging has loaded its part (150,000 objects).
+
+        Looking through it again and again took a seventh of the CPU.
+        """
+        gc.freeze()
+        if self._judging is not None:
+            await self._judging.pool.first_judged.wait()
+            gc.freeze()
+
     @property
     def receivers(self) -> dict[str, Server]:
         """The receivers that listen, by protocol."""
@@ -265,6 +276,7 @@ async def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
     service = Service(loaded)
     await service.start()
     stopped = asyncio.create_task(stop.wait())
+    settling = asyncio.create_task(service.settle())
     try:
         while not stop.is_set():
             reloaded = asyncio.create_task(reload.wait())
@@ -275,6 +287,7 @@ async def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
                 await _reload(service, load_again)
     finally:
         stopped.cancel()
+        settling.cancel()
         await service.stop()
 
 

@@ -95,6 +95,7 @@ class Pool:
         self._max_attempts = max_attempts
         self._batches = batches
         self._rejudging = rejudging
+        self.first_judged = asyncio.Event()
         self._busy: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -130,6 +131,7 @@ class Pool:
         lease = asyncio.create_task(self._keep(claim))
         try:
             judgement = self._publisher.found(claim.job) or await self._when_answered(claim)
+            self.first_judged.set()
             await self._finish(claim, judgement)
             if judgement.state is State.SCORED:
                 await self._watch.judged()

@@ -174,7 +174,7 @@ class RunningJudging:
             self._batches = None
         examiner = self.judges.examiner
         rejudging = Rejudging(examiner.evaluators, config.rejudge_rate, self.pressure, metrics)
-        self._pool = Pool(
+        self.pool = Pool(
             self._queue, examiner, self._publisher, metrics, config.workers, config.max_attempts, self._batches, rejudging
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -258,7 +258,7 @@ class RunningJudging:
 
     async def _work(self) -> None:
         await self.judges.load()
-        await self._pool.run()
+        await self.pool.run()
 
     def _count(self, state: str) -> int:
         if self._stats is None:
