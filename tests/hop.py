@@ -16,7 +16,11 @@ import yaml
 from otel_eval.config import load
 from otel_eval.service import Service
 
-_PORTS = itertools.cycle(random.sample(range(20_000, 32_000), 12_000))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_OURS = range(20_000 + _WORKER, 32_000, _WORKERS)
+"""Of this test worker alone: between the choice of a port and its use, another would find it free too."""
+_PORTS = itertools.cycle(random.sample(_OURS, len(_OURS)))
 """In an order of its own for each process; none comes twice within a test."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import structlog
-from msgspec import Meta, field
+from msgspec import DecodeError, Meta, field
 from msgspec.structs import replace
 
 from otel_eval.clickhouse import ledger, logs, raw, schema, scores, spans
@@ -38,7 +38,6 @@ _EVERY_INSERT: Final = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
     "throw_on_max_partitions_per_insert_block": 0,  # spans of a hundred days in one batch are refused for ever otherwise
 }
-_STOPPED: Final = RetryableError("the exporter is stopped")
 _MAX_BODY_BYTES: Final = 16 << 20
 """Of one span with its resource: taking apart what is made of empty attributes needs thirty times the memory."""
 _Days = Annotated[int, Meta(ge=0, le=36500)]
@@ -167,7 +166,7 @@ class ClickHouseExporter:
         """See Exporter. Tables that are missing are made, or waited for."""
         client = self._client
         if client is None:
-            raise _STOPPED
+            raise _stopped()
         work = asyncio.create_task(self._store(client, message))
         self._under_way.add(work)
         try:
@@ -175,7 +174,7 @@ class ClickHouseExporter:
         except asyncio.CancelledError:
             if self._client is client:
                 raise  # nobody stopped the exporter: it is our caller that is cancelled
-            raise _STOPPED from None
+            raise _stopped() from None
         finally:
             self._under_way.discard(work)
         return PartialSuccess()
@@ -183,7 +182,7 @@ class ClickHouseExporter:
     async def _store(self, client: ClickHouse, message: Message) -> None:
         ready = self._ready or await self._prepare(client)
         try:
-            for insert in await asyncio.to_thread(lambda: list(_inserts(message, takes_raw=ready.takes_raw))):
+            for insert in await asyncio.to_thread(_inserts_of, message, takes_raw=ready.takes_raw):
                 await self._insert(ready, insert, f"{message.id}-{insert.table}")
         except MissingError:
             self._ready = None  # what was there is there no more: another server, other tables
@@ -242,8 +241,19 @@ _TABLES: Final = (
 )  # fmt: skip
 
 
+def _stopped() -> RetryableError:
+    return RetryableError("the exporter is stopped")
+
+
+def _inserts_of(message: Message, *, takes_raw: bool) -> list[_Insert]:
+    """What a message becomes. Raises PermanentError for what cannot be read, such as a dead letter that was changed."""
+    try:
+        return list(_inserts(message, takes_raw=takes_raw))
+    except DecodeError as error:
+        raise PermanentError(f"not a record of the log {message.kind}: {error}") from None
+
+
 def _inserts(message: Message, *, takes_raw: bool) -> Iterator[_Insert]:
-    """What a message becomes. Raises PermanentError for what cannot be read."""
     match message.kind:
         case Kind.TRACES:
             yield from _of_traces(message, takes_raw=takes_raw)

@@ -30,6 +30,8 @@ from tests.sink import OK, Answer, Sink
 VOLUME = 400 << 20
 WARM_UP = 64 << 20
 MAX_GROWTH = 160 << 20
+"""Four messages of 4 MiB on their way, each read, joined and several times in gRPC: whatever the volume."""
+
 SPANS = 32
 SPAN_BYTES = 128 << 10
 

@@ -196,7 +196,8 @@ async def test_without_create_schema_the_tables_are_waited_for(clickhouse_server
 
 async def test_what_cannot_be_read_is_refused_for_good(clickhouse_server: EmbeddedServer, database: Database) -> None:
     async with running(clickhouse_server, database.name) as exporter:
-        for message in (Message(Kind.TRACES, [b"\xff\xff"], "a"), Message(Kind.LOGS, [b"\x0a\x05ab"], "b")):
+        own = [Message(kind, [b"\xc1"], "d") for kind in (OwnKind.LEDGER, OwnKind.EVALUATIONS)]
+        for message in (Message(Kind.TRACES, [b"\xff\xff"], "a"), Message(Kind.LOGS, [b"\x0a\x05ab"], "b"), *own):
             with pytest.raises(PermanentError):
                 await exporter.export(message)
         with pytest.raises(PermanentError, match="metrics"):

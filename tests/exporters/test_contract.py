@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from otel_eval.clickhouse.client import ClickHouse
+from otel_eval.clickhouse.endpoint import running
 from otel_eval.config import ExporterConfig, exporter_class, load
 from otel_eval.errors import ConfigError, PermanentError, RetryableError
 from otel_eval.exporters import Exporter, Message
@@ -46,11 +48,6 @@ def minimal(name: str, grpc_port: int = 4317, http_port: int = 4318) -> dict[str
     return MINIMAL[name](grpc_port, http_port)
 
 
-def delivers_to_the_sink(name: str) -> None:
-    if name == "clickhouse":
-        pytest.skip("its backend is no OTLP sink: what arrives there is in tests/clickhouse/test_exporter.py")
-
-
 def build(directory: Path, name: str, settings: dict[str, Any]) -> Exporter:
     config = {"exporters": {name: settings}, "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:1"}}}}}
     return build_exporters(load(str(hop.write_config(directory, config))).config)[name]
@@ -70,6 +67,26 @@ async def started(directory: Path, name: str, settings: dict[str, Any]) -> Async
         yield exporter
     finally:
         await exporter.shutdown()
+
+
+@asynccontextmanager
+async def delivering(directory: Path, name: str, sink: Sink) -> AsyncIterator[Exporter]:
+    """An exporter with a backend that takes everything: the sink, or an engine of its own."""
+    engine = {"endpoint": "embedded", "directory": str(directory / "engine")}
+    settings = engine if name == "clickhouse" else minimal(name, sink.grpc_port, sink.http_port)
+    async with started(directory, name, settings) as exporter:
+        yield exporter
+
+
+async def rows(directory: Path, table: str) -> int:
+    """How many rows the engine in this directory has."""
+    where = running(directory / "engine", "otel")
+    assert where is not None
+    client = ClickHouse(where)
+    try:
+        return int((await client.query(f"SELECT count() FROM {table}")).rows[0][0])
+    finally:
+        await client.close()
 
 
 async def outcome(exporter: Exporter, kind: Kind, body: bytes) -> PartialSuccess | RetryableError | PermanentError:
@@ -108,25 +125,27 @@ async def test_shutdown_is_safe_before_start_and_twice(name: str, tmp_path: Path
 
 
 async def test_it_delivers_every_kind(name: str, tmp_path: Path, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
-    delivers_to_the_sink(name)
-    async with started(tmp_path, name, minimal(name, sink.grpc_port, sink.http_port)) as exporter:
+    async with delivering(tmp_path, name, sink) as exporter:
         for kind, body in bodies_for(name).items():
             assert await exporter.export(Message(kind, [body], "a")) == PartialSuccess()
             if exporter.targets:
                 assert sink.received[kind] == [body]
-    if not exporter.targets:
+        if name == "clickhouse":
+            assert [await rows(tmp_path, table) for table in ("otel_traces", "otel_logs")] == [3, 2]
+    if name == "debug":
         assert len(capfd.readouterr().out.splitlines()) == len(BODIES)
 
 
 async def test_concurrent_exports_all_arrive(name: str, tmp_path: Path, sink: Sink, capfd: pytest.CaptureFixture[str]) -> None:
-    delivers_to_the_sink(name)
     bodies = [traffic.traces(2).SerializeToString() for _ in range(64)]
-    async with started(tmp_path, name, minimal(name, sink.grpc_port, sink.http_port)) as exporter:
-        answers = await asyncio.gather(*(exporter.export(Message(Kind.TRACES, [body], "a")) for body in bodies))
-    assert answers == [PartialSuccess()] * 64
+    messages = [Message(Kind.TRACES, [body], str(number)) for number, body in enumerate(bodies)]
+    async with delivering(tmp_path, name, sink) as exporter:
+        assert await asyncio.gather(*map(exporter.export, messages)) == [PartialSuccess()] * 64
+        if name == "clickhouse":
+            assert await rows(tmp_path, "otel_traces") == 128
     if exporter.targets:
         assert sorted(sink.received[Kind.TRACES]) == sorted(bodies)
-    else:
+    elif name == "debug":
         assert len(capfd.readouterr().out.splitlines()) == 64
 
 

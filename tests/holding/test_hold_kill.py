@@ -48,12 +48,18 @@ async def under_kills(hop: HopProcess, traces: int, kills: int) -> agent.Seen:
         await asyncio.sleep(chance.uniform(0.3, 2.0))
         await hop.kill()
         await hop.start()
-    sent = agent.seen(await sending)
+    sent = await sending
+    await _settled(hop)
+    sent += await asyncio.to_thread(agent.send, hop.grpc, 20)  # which find judges that have nothing else to do
+    await _settled(hop)
+    await delivered(hop)
+    return agent.seen(sent)
+
+
+async def _settled(hop: HopProcess) -> None:
     async with asyncio.timeout(120):
         while await hop.metric("judging_spans_held") or not await at_its_end(hop):
             await asyncio.sleep(0.2)
-    await delivered(hop)
-    return sent
 
 
 def check(hop: HopProcess, sink: Sink, sent: agent.Seen) -> str:
@@ -66,10 +72,11 @@ def check(hop: HopProcess, sink: Sink, sent: agent.Seen) -> str:
     assert {one: set(contents) for one, contents in found.children.items()} == {
         one: set(contents) for one, contents in sent.children.items()
     }
+    assert set(Counter((one.job, score.name) for one in recorded for score in one.scores).values()) == {1}
     scores = Counter((bytes.fromhex(one.trace_id), score.name) for one in recorded for score in one.scores)
-    assert set(scores.values()) == {1}
     assert found.scored | found.followed == set(scores), "all that was recorded came, in one of two forms"
-    assert not found.scored & found.followed
+    late = {score for score, number in scores.items() if number > 1}  # a kill has parted a trace: it was judged again
+    assert found.scored & found.followed <= late
     events = {item for one in recorded for item in lens.items(emit.events(one))}
     assert set(sink.items(Kind.LOGS)) == events
     again = sum(len(contents) - 1 for contents in found.roots.values())
@@ -82,7 +89,7 @@ async def test_each_root_goes_on_once_whenever_the_hop_is_killed(start_process: 
         hop = await start_process({"otlp": otlp_to(sink.grpc_port)}, **sections(api))
         sent = await under_kills(hop, traces=100, kills=3)
         print(check(hop, sink, sent))
-        assert agent.at(sink).scored | agent.at(sink).followed
+        assert agent.at(sink).scored, "the last ones have time for it"
 
 
 async def by_hand(traces: int, kills: int) -> None:
