@@ -68,7 +68,7 @@ METRICS: dict[str, Metric] = {
     "judging_returned": Metric("counter", "{jobs}", "Jobs that went back to the queue for another try, by reason."),
     "judging_batched": Metric("gauge", "{questions}", "Questions for judges that wait for a batch, by state: waiting, sent."),
     "judging_cost_microdollars": Metric("counter", "{microdollars}", "What judges took, in 1e-6 USD, by evaluator and model."),
-    "judging_pressure": Metric("gauge", "{level}", "How much of the judges' budget is used, as a level: 0, 70, 80, 90 or 100."),
+    "judging_pressure": Metric("gauge", "{level}", "How much of the judges' budget or queue is used: 0, 70, 80, 90 or 100."),
     "judging_rejudged": Metric("counter", "{verdicts}", "Verdicts that were asked for twice, by evaluator."),
     "judging_agreement": Metric("gauge", "1", "Share of the last of these whose two verdicts are the same, by evaluator."),
     "judging_difference": Metric("gauge", "1", "Mean absolute difference of their values, by evaluator."),

@@ -35,7 +35,7 @@ _PAGE_TRACES: Final = 500
 _PAGE_BYTES: Final = 64 << 20
 _TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 
-_LOOKED_AT: Final = "State NOT IN ('dead_letter', 'expired', 'dropped_budget', 'blocked_evaluator')"
+_LOOKED_AT: Final = "State NOT IN ('dead_letter', 'expired', 'dropped_budget', 'dropped_backpressure', 'blocked_evaluator')"
 """The others have no scores, and have none for a reason that passes."""
 
 _END: Final = "toUnixTimestamp64Nano(Timestamp) + toInt64(Duration)"

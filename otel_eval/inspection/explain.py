@@ -84,7 +84,7 @@ def _decision(decided: Decided, chosen_before: bool) -> Iterator[str]:
     rates = ", ".join(f"{one_line(name)} {rate:g}" for name, rate in sorted(decided.rates.items(), key=lambda item: -item[1]))
     yield f"    rates: {rates or 'none'}{f'; stratum {one_line(decided.stratum)}' if decided.stratum else ''}"
     if under_pressure(1.0, decided.policy, decided.pressure) < 1:
-        yield f"    they were lowered, since {decided.pressure} % of the judges' budget was used"
+        yield f"    they were lowered, since {decided.pressure} % of the judges' budget or queue was used"
     for name, detail in decided.signals.items():
         yield f"    signal {name}{'  ' + one_line(detail) if detail else ''}"
     if decided.upstream_pi is not None:

@@ -35,10 +35,19 @@ _log = structlog.get_logger(__name__)
 
 Usd = Annotated[float, Meta(gt=0, le=1e6)]
 
-_LEVELS: Final = (90, 80, 70)
+_LEVELS: Final = (100, 90, 80, 70)
 _MOST_NANO: Final = 10**15
 _USUAL_WEIGHT: Final = 0.05
 _FILE_RETRY_S: Final = 5.0
+
+
+def level(used: float, most: float) -> int:
+    """How much is used, as a level in percent.
+
+    >>> [level(used, 20) for used in (13, 14, 17, 19, 20, 21)]
+    [0, 70, 80, 90, 100, 100]
+    """
+    return next((one for one in _LEVELS if 100 * used >= one * most), 0)
 
 
 class BudgetConfig(Section, frozen=True):
@@ -190,7 +199,7 @@ class Budget:
             used, usual = booked.nano_usd - current, self._usual_nano
         if not most or used + usual > most:
             return 100
-        return next((level for level in _LEVELS if 100 * used >= level * most), 0)
+        return level(used, most)
 
     def _exceeded(self, full: Full, baseline: bool) -> BudgetExceeded:
         kept = " apart from the baseline's share" if full.kept else ""

@@ -27,7 +27,10 @@ class Provider(Section, frozen=True):
 
 
 class QueueConfig(Section, frozen=True):
-    """Chosen traces that wait for their judges, on disk. When it is full, deciding waits; nothing is dropped.
+    """Chosen traces that wait for their judges, on disk.
+
+    The fuller it is, the lower are the rates of sampling. While it is full, what is chosen waits in the journal; what finds
+    no room within `traces.late_window` ends as `dropped_backpressure`. Spans never wait for it.
 
     A trace that was being judged each of `max_crashes` times that the process died is taken for the cause, and is a dead
     letter; what was judged beside it is hit too, when the process dies that often at the same work.

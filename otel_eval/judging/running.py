@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from otel_eval.config.values import Secret
-from otel_eval.errors import ConfigError, RetryableError, TooLargeError
+from otel_eval.errors import ConfigError, TooLargeError
 from otel_eval.evaluators.evaluator import Scope
 from otel_eval.holding import HeldSpans
 from otel_eval.journal import Journal
@@ -21,7 +21,7 @@ from otel_eval.judging import configured, job
 from otel_eval.judging.agreement import Rejudging
 from otel_eval.judging.anthropic_client import API_URL, AnthropicClient
 from otel_eval.judging.batches import Batches
-from otel_eval.judging.budget import Budget
+from otel_eval.judging.budget import Budget, level
 from otel_eval.judging.cache import VerdictCache
 from otel_eval.judging.config import Judging, Provider
 from otel_eval.judging.examining import Examiner
@@ -32,7 +32,7 @@ from otel_eval.judging.pool import Pool
 from otel_eval.judging.prices import PriceTable
 from otel_eval.judging.publishing import Publisher, not_queued
 from otel_eval.judging.queue import Job, Stats, queue_file
-from otel_eval.judging.scores import State
+from otel_eval.judging.scores import Judgement, State
 from otel_eval.judging.sqlite_queue import SqliteQueue
 from otel_eval.sampling.ledger import Decided
 from otel_eval.scrub.config import ScrubConfig
@@ -43,7 +43,7 @@ _log = structlog.get_logger(__name__)
 
 _OPENAI_URL: Final = "https://api.openai.com/v1"
 _MEASURE_S: Final = 2.0
-_FULL_WAIT_S: Final = 1.0
+_NO_ROOM: Final = "the judges' queue was full until the trace was forgotten"
 
 Supervise = Callable[[str, Callable[[], Awaitable[None]]], asyncio.Task[None]]
 
@@ -208,31 +208,32 @@ class RunningJudging:
         return any(one.scope is Scope.SESSION for one in self.judges.examiner.evaluators)
 
     def pressure(self) -> int:
-        """How much of the budget is used, as a level: 0, 70, 80, 90 or 100."""
-        return self.judges.pressure()
+        """How much of the budget or of the queue is used, as a level: 0, 70, 80, 90 or 100."""
+        return max(self.judges.pressure(), level(self._stats.used_bytes, self._stats.max_bytes) if self._stats else 0)
 
     async def judge(self, decided: Decided, traces: Sequence[Stored], *, session: bool = False) -> None:
-        """Queue a chosen trace, or a session; returns when that is durable. While the queue is full it waits.
+        """Queue a chosen trace, or a session; returns when that is durable. Raises RetryableError while the queue is full.
 
         One that is too large for the queue ends as that at once.
         """
         scope = Scope.SESSION if session else Scope.TRACE
         made = await asyncio.to_thread(self._jobs, decided, traces, scope)
-        told = False
-        while True:
-            try:
-                try:
-                    await self._queue.enqueue_many(made)
-                except TooLargeError as error:
-                    for one in made:
-                        _log.error("a chosen trace is too large for the judges' queue", job=one.id, reason=str(error))
-                        await self._publisher.publish(not_queued(decided, one.id, State.TOO_LARGE, str(error)))
-                return
-            except RetryableError as error:
-                if not told:
-                    _log.warning("chosen traces wait for room for their judging", reason=str(error))
-                    told = True
-                await asyncio.sleep(_FULL_WAIT_S)
+        try:
+            await self._queue.enqueue_many(made)
+        except TooLargeError as error:
+            for one in made:
+                _log.error("a chosen trace is too large for the judges' queue", job=one.id, reason=str(error))
+                await self._end(not_queued(decided, one.id, State.TOO_LARGE, str(error)))
+
+    async def drop(self, decided: Decided) -> None:
+        """Put down that a chosen trace found no room in the queue for as long as it was remembered. Raises RetryableError."""
+        name = job.job_id(decided, Scope.TRACE)
+        await self._end(not_queued(decided, name, State.DROPPED_BACKPRESSURE, _NO_ROOM))
+
+    async def _end(self, judgement: Judgement) -> None:
+        """Publish what a trace without a job has come to; nobody will ask for it."""
+        await self._publisher.publish(judgement)
+        self._publisher.forget(judgement.job)
 
     def _jobs(self, decided: Decided, traces: Sequence[Stored], scope: Scope) -> list[Job]:
         """The job for what is wanted now, and one for each time that evaluators which apply may wait."""

@@ -27,6 +27,8 @@ class State(StrEnum):
     JUDGE_REFUSED = "judge_refused"
     EXPIRED = "expired"
     DROPPED_BUDGET = "dropped_budget"
+    DROPPED_BACKPRESSURE = "dropped_backpressure"
+    """There was no room in the queue until nobody remembered the trace."""
     BLOCKED_EVALUATOR = "blocked_evaluator"
     DEAD_LETTER = "dead_letter"
     TOO_LARGE = "too_large"

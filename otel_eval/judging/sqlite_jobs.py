@@ -69,7 +69,7 @@ class Jobs:
             raise TooLargeError(f"{size} bytes at once are more than half of what the judge queue may hold ({self._max_bytes})")
         used = self._used_bytes()
         if used + size > self._max_bytes:
-            raise RetryableError(f"the judge queue is full: {used >> 20} of {self._max_bytes >> 20} MiB", RETRY_AFTER_S)
+            raise RetryableError(f"the judge queue is full: {used / 2**20:.1f} of {self._max_bytes >> 20} MiB", RETRY_AFTER_S)
 
     def _used_bytes(self) -> int:
         (pages,) = self._db.execute("PRAGMA page_count").fetchone()

@@ -26,7 +26,7 @@ from otel_eval.traces.view import TraceView
 
 _MAX_SIGNAL_DETAIL: Final = 200
 _PRESSURE: Final = ((90, (0.5, 0.05)), (80, (1.0, 0.25)), (0, (1.0, 1.0)))
-"""By level of the judges' budget: the share of the rate that the baseline and all other policies keep."""
+"""By level of the judges' budget or room: the share of the rate that the baseline and all other policies keep."""
 
 
 class Draft(Struct, kw_only=True):
@@ -71,7 +71,7 @@ class Finished(NamedTuple):
 
 
 def under_pressure(rate: float, policy: str, level: int) -> float:
-    """What is left of a rate when so much of the judges' budget is used; the baseline is the last to give way."""
+    """What is left of a rate when so much of the judges' budget or room is used; the baseline is the last to give way."""
     baseline, others = next(shares for reached, shares in _PRESSURE if level >= reached)
     return rate * (baseline if policy == Baseline.name else others)
 
@@ -101,7 +101,7 @@ class Decider:
         return {policy.name: policy.state for policy in self._learning}
 
     def roll(self, minute: int, pressure: int = 0) -> None:
-        """A new minute has begun: rates may change now; `pressure` is the level of the judges' budget."""
+        """A new minute has begun: rates may change now; `pressure` is the level of the judges' budget or room."""
         self._pressure = pressure
         for policy in self._learning:
             policy.roll(minute)

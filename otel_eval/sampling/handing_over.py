@@ -1,16 +1,28 @@
 """Giving chosen traces, and sessions that have gone quiet, to the judges."""
 
+import asyncio
 import math
-from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+import time
+from collections.abc import Coroutine, Iterable, Sequence
+from itertools import islice
+from typing import Any, Final, Protocol
 
+import structlog
+
+from otel_eval.errors import OtelEvalError
 from otel_eval.sampling.ledger import MINUTE_NS, Decided
 from otel_eval.sampling.sessions import Turn
 from otel_eval.traces.entry import Entry, Trigger
 from otel_eval.traces.retrieval import Requests, Stored
 from otel_eval.traces.table import TraceTable
 
+_log = structlog.get_logger(__name__)
+
 _GONE: Final = Stored([], [], whole=False)
+_TOGETHER: Final = 8
+"""So many are given at once: one write to disk takes them all."""
+
+_RETRY_S: Final = 1.0
 
 
 class Judges(Protocol):
@@ -22,33 +34,48 @@ class Judges(Protocol):
         ...
 
     async def judge(self, decided: Decided, traces: Sequence[Stored], *, session: bool = False) -> None:
-        """Take the last of these traces, or all of them as one session; returns when that is durable."""
+        """Take the last of these traces, or all of them as one session; returns when that is durable.
+
+        Raises RetryableError while there is no room.
+        """
+        ...
+
+    async def drop(self, decided: Decided) -> None:
+        """Put down that a trace is not judged, since there was no room for too long. Raises RetryableError."""
         ...
 
     def pressure(self) -> int:
-        """How much of the judges' budget is used, as a level up to 100."""
+        """How much of the judges' budget or room is used, as a level up to 100."""
         ...
 
 
 class HandingOver:
-    """What waits to be given to the judges: decisions by trace id, `waiting`, which is part of the checkpoint."""
+    """What waits to be given to the judges: decisions by trace id, `waiting`, which is part of the checkpoint.
+
+    Nothing else waits for the judges: while they have no room a trace waits here for as long as it is remembered.
+    """
 
     def __init__(self, judges: Judges | None, requests: Requests, table: TraceTable, waiting: dict[bytes, Decided]) -> None:
         self._judges = judges
         self._requests = requests
         self._table = table
         self._sessions: list[tuple[Decided, list[bytes]]] = []
+        self._entries = {trace_id: entry for trace_id in waiting if (entry := table.get(trace_id)) is not None}
+        self._again_at = 0.0
+        self._told = False
         self.waiting = waiting
 
     @property
     def pressure(self) -> int:
-        """The level of the judges' budget."""
+        """The level of the judges' budget or room."""
         return self._judges.pressure() if self._judges is not None else 0
 
     def put(self, decided: Decided, *, again: bool) -> None:
         """A decision was made; `again`: an earlier one had chosen the trace. Then only what came late is judged anew."""
         if self._judges is not None and decided.chosen and (not again or decided.trigger is Trigger.LATE):
             self.waiting[decided.trace_id] = decided
+            if (entry := self._table.get(decided.trace_id)) is not None:
+                self._entries[decided.trace_id] = entry  # the table may forget it soon
 
     def put_sessions(self, sessions: Iterable[Sequence[Turn]]) -> None:
         """Nothing came in these sessions for a while; those with a chosen trace and several turns are judged."""
@@ -60,21 +87,56 @@ class HandingOver:
                     self._sessions.append((_decided(traces[-1], entries), traces))
 
     async def give(self) -> None:
-        """Give everything that waits. While the judges' queue is full this waits too."""
-        while self._judges is not None and self.waiting:
-            trace_id, decided = next(iter(self.waiting.items()))
-            await self._judges.judge(decided, [await self._stored(trace_id)])
-            if self.waiting.get(trace_id) is decided:
-                del self.waiting[trace_id]
-        while self._judges is not None and self._sessions:
-            decided, traces = self._sessions[0]
-            stored = [await self._stored(trace_id) for trace_id in traces]
-            await self._judges.judge(decided, stored, session=True)
-            del self._sessions[0]
+        """Give what waits, as long as the judges have room."""
+        if self._judges is None or time.monotonic() < self._again_at:
+            return
+        try:
+            while self.waiting:
+                await _all(self._give(self._judges, one) for one in list(islice(self.waiting.values(), _TOGETHER)))
+            while self._sessions:
+                await self._give_session(self._judges, *self._sessions[0])
+                del self._sessions[0]
+            self._told = False
+        except OtelEvalError as error:
+            self._again_at = time.monotonic() + _RETRY_S
+            if not self._told:
+                _log.warning("chosen traces wait for room for their judging", traces=len(self.waiting), reason=str(error))
+                self._told = True
+
+    async def _give(self, judges: Judges, decided: Decided) -> None:
+        trace_id = decided.trace_id
+        stored = await self._stored(trace_id)
+        try:
+            if stored is not _GONE:
+                await judges.judge(decided, [stored])
+        except OtelEvalError:
+            if self._table.get(trace_id) is not None:
+                raise
+            stored = _GONE
+        if stored is _GONE:
+            await judges.drop(decided)
+        if self.waiting.get(trace_id) is decided:
+            del self.waiting[trace_id]
+            self._entries.pop(trace_id, None)
+
+    async def _give_session(self, judges: Judges, decided: Decided, traces: Sequence[bytes]) -> None:
+        stored = [await self._stored(trace_id) for trace_id in traces]
+        try:
+            await judges.judge(decided, stored, session=True)
+        except OtelEvalError:
+            if any(self._table.get(trace_id) is not None for trace_id in traces):
+                raise  # else nobody waits for it: it is one score more for traces that have an end of their own
 
     async def _stored(self, trace_id: bytes) -> Stored:
-        entry = self._table.get(trace_id)
+        entry = self._entries.get(trace_id) or self._table.get(trace_id)
         return _GONE if entry is None else await self._requests.retrieve(trace_id, entry)
+
+
+async def _all(giving: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Each to its end, then the first error."""
+    for outcome in await asyncio.gather(*giving, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _decided(last: bytes, entries: Sequence[Entry]) -> Decided:

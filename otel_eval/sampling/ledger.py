@@ -38,9 +38,9 @@ class Decided(Struct, frozen=True, kw_only=True, tag="decided", omit_defaults=Tr
     chosen iff u <= own_pi with u = (2^56 - r) / 2^56, unless it is `capped`: a cap compares the numbers of a window.
     `wanted` is what the policies asked for, each in `rates`; a cap may leave less of it. `upstream_pi` is None where
     nothing was said of sampling before us. `eligible` is False for what is no agent's trace. `pressure` is the
-    level of the judges' budget that has lowered the rates. `unread`: there was no time
-    to look at it, or nothing left of it. `minute` and the names from `signal_class` on are those of the cell in which
-    the trace is counted (see Traffic); `start_ns` and `duration_ns` are the trace's own.
+    level of the judges' budget or queue that has lowered the rates. `unread`: there was no time to look at it, or nothing
+    left of it. `minute` and the names from `signal_class` on are those of the cell in which the trace is counted (see
+    Traffic); `start_ns` and `duration_ns` are the trace's own.
     """
 
     trace_id: bytes

@@ -134,17 +134,16 @@ class TailSampler:
         while self.table.due:
             self._roll(next(iter(self.table.due.values())).due_ns)  # which may put another one in front
             await self._decide(*next(iter(self.table.due.items())))
-            await self._handing_over.give()
             if time.monotonic() >= self._next_tidying:
                 await self._tidy()
             await asyncio.sleep(0)
         self._roll(now)
-        await self._handing_over.give()
 
     async def _tidy(self) -> None:
-        """Write what waits, make room in the journal, and write a checkpoint when it is time for one."""
+        """Write what waits, hand over what was chosen, make room in the journal, and write a checkpoint when it is time."""
         with contextlib.suppress(RetryableError):  # the journal is full and has said so
             self._ledger.flush()
+        await self._handing_over.give()
         if self._caught_up:
             self._retention.make_room()
             if self._checkpoints.is_due(wanted=self._retention.wants_checkpoint):

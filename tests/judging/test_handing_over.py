@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otel_eval.config.sampling import Traces
+from otel_eval.errors import RetryableError
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, Sync
 from otel_eval.sampling.handing_over import HandingOver
@@ -20,17 +21,24 @@ TRACES = [number.to_bytes(16, "big") for number in (1, 2)]
 
 
 class Judges:
-    """They take what they are given as soon as they have `room`."""
+    """They take what they are given as long as they have `room`, when `ready`."""
 
     wants_sessions = True
 
     def __init__(self) -> None:
-        self.room = asyncio.Event()
+        self.room = True
+        self.ready = asyncio.Event()
         self.given: list[tuple[Decided, int, bool]] = []
+        self.dropped: list[Decided] = []
 
     async def judge(self, decided: Decided, traces: Sequence[Stored], *, session: bool = False) -> None:
-        await self.room.wait()
+        await self.ready.wait()
+        if not self.room:
+            raise RetryableError("the queue is full")
         self.given.append((decided, sum(len(stored.spans) for stored in traces), session))
+
+    async def drop(self, decided: Decided) -> None:
+        self.dropped.append(decided)
 
     def pressure(self) -> int:
         return 70
@@ -56,7 +64,7 @@ def turns() -> list[Turn]:
 
 async def test_a_session_with_a_chosen_trace_is_judged_as_one(tmp_path: Path) -> None:
     journal, _, judges, handing_over = await made(tmp_path)
-    judges.room.set()
+    judges.ready.set()
     handing_over.put_sessions([turns(), turns()[:1], turns()[1:] * 2])
     await handing_over.give()
     ((one, groups, session),) = judges.given
@@ -65,14 +73,14 @@ async def test_a_session_with_a_chosen_trace_is_judged_as_one(tmp_path: Path) ->
     await journal.close()
 
 
-async def test_a_session_whose_traces_are_forgotten_while_the_judges_are_full_stops_nothing(tmp_path: Path) -> None:
+async def test_a_session_whose_traces_are_forgotten_in_the_meantime_stops_nothing(tmp_path: Path) -> None:
     journal, table, judges, handing_over = await made(tmp_path)
     handing_over.put_sessions([turns()])
     giving = asyncio.create_task(handing_over.give())
     await asyncio.sleep(0.01)
     handing_over.put_sessions([turns()])
     table.restore({}, {}, {})
-    judges.room.set()
+    judges.ready.set()
     await giving
     await handing_over.give()
     assert [(one.pi, groups) for one, groups, _ in judges.given] == [(0.75, 2), (0.75, 0)]
@@ -88,9 +96,51 @@ async def test_a_later_decision_replaces_one_that_waits(tmp_path: Path) -> None:
     handing_over.put(late, again=True)
     handing_over.put(decided(1, revision=2), again=True)
     handing_over.put(decided(2, chosen=False), again=False)
-    judges.room.set()
+    judges.ready.set()
     await giving
     assert [one.revision for one, _, _ in judges.given] == [0, 1]
     assert handing_over.waiting == {}
     assert handing_over.pressure == 70
+    await journal.close()
+
+
+async def test_what_there_is_no_room_for_waits_as_long_as_it_is_remembered(tmp_path: Path) -> None:
+    journal, table, judges, handing_over = await made(tmp_path)
+    judges.ready.set()
+    judges.room = False
+    one, other = decided(1), decided(2)
+    for waiting in (one, other):
+        handing_over.put(waiting, again=False)
+    handing_over.put_sessions([turns()])
+    await handing_over.give()
+    assert list(handing_over.waiting.values()) == [one, other]
+    del table.open[TRACES[0]]
+    await asyncio.sleep(1.1)
+    await handing_over.give()
+    assert (judges.dropped, list(handing_over.waiting.values()), judges.given) == ([one], [other], [])
+    judges.room = True
+    await handing_over.give()
+    assert not judges.given, "it is tried again after a while only"
+    await asyncio.sleep(1.1)
+    await handing_over.give()
+    assert [(given.trace_id, groups, session) for given, groups, session in judges.given] == [
+        (TRACES[1], 1, False),
+        (TRACES[1], 1, True),
+    ]
+    assert handing_over.waiting == {}
+    await journal.close()
+
+
+async def test_a_trace_that_the_table_has_forgotten_is_given_all_the_same(tmp_path: Path) -> None:
+    journal, table, judges, handing_over = await made(tmp_path)
+    judges.ready.set()
+    handing_over.put(decided(1), again=False)
+    after_a_restart = HandingOver(judges, handing_over._requests, table, dict(handing_over.waiting))
+    del table.open[TRACES[0]]
+    await handing_over.give()
+    await after_a_restart.give()
+    assert [groups for _, groups, _ in judges.given] == [1, 1]
+    handing_over.put(decided(3), again=False)
+    await handing_over.give()
+    assert (len(judges.given), [one.trace_id[-1] for one in judges.dropped]) == (2, [3]), "of this one nothing is known"
     await journal.close()

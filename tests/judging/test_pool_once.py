@@ -110,15 +110,15 @@ async def test_the_pool_stops_at_once_and_gives_back_what_it_had(tmp_path: Path)
 
 async def test_a_trace_too_large_for_the_queue_ends_as_that(tmp_path: Path) -> None:
     async with rig(tmp_path) as made:
-        running = RunningJudging(
-            Judging(evaluators=("answered",)), ScrubConfig(), "c.yaml", made.journal, made.metrics, tmp_path / "other"
-        )
-        running._queue._writer._store._jobs._max_bytes = 1000
         for _ in range(2):  # whoever chose it is not sure after a crash, and asks again
+            running = RunningJudging(
+                Judging(evaluators=("answered",)), ScrubConfig(), "c.yaml", made.journal, made.metrics, tmp_path / "other"
+            )
+            running._queue._writer._store._jobs._max_bytes = 1000
             await running.judge(decided(1), [stored(1)])
+            await running.stop()
         (one,) = made.judgements()
         assert (one.state, one.pi, one.job) == (State.TOO_LARGE, 0.25, f"{1:032x}:trace:0")
-        await running.stop()
 
 
 async def test_records_are_found_again_in_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
