@@ -215,15 +215,17 @@ class Service:
         _log.info("otel-eval has stopped", everything_sent=not left)
 
     def _supervise(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Run `work` for as long as the service runs: a defect is logged and the work begins again."""
+        """Run `work` for as long as the service runs: an error is logged and the work begins again."""
 
         async def keep_running() -> None:
             while True:
                 try:
                     return await work()
+                except OtelEvalError as error:
+                    _log.error("a task cannot go on and is started again", task=name, reason=str(error))
                 except Exception as error:  # noqa: BLE001 - after the start, nothing may end the hop
                     _log.error("a task failed unexpectedly and is started again", task=name, exc_info=error)
-                    await asyncio.sleep(_RESTART_S)
+                await asyncio.sleep(_RESTART_S)
 
         return asyncio.create_task(keep_running(), name=name)
 

@@ -84,9 +84,8 @@ class VerdictCache:
         self._clock = clock
         self._lock = threading.Lock()
         try:
-            self._database = _opened(path)
-            self._database.execute("DELETE FROM verdict WHERE stored_s < ?", (clock() - config.ttl,))
-            self._trim()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._open()
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"{path}: verdicts cannot be kept in this file: {error}") from error
 
@@ -107,6 +106,26 @@ class VerdictCache:
         """Close the file."""
         with self._lock:
             self._database.close()
+
+    def _open(self) -> None:
+        """The database without what is too old, started anew when it is damaged."""
+        try:
+            self._begin()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise
+            _log.warning("the cache of verdicts is damaged; it is started anew", file=str(self._path), reason=str(error))
+            _discard(self._path)
+            self._begin()
+
+    def _begin(self) -> None:
+        self._database = _connected(self._path)
+        try:
+            self._database.execute("DELETE FROM verdict WHERE stored_s < ?", (self._clock() - self._config.ttl,))
+            self._trim()
+        except sqlite3.Error:
+            self._database.close()
+            raise
 
     @property
     def _max_bytes(self) -> int:
@@ -147,19 +166,6 @@ class VerdictCache:
                         _discard(self._path)
                         self._database = _connected(self._path)
                 return None
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """The database, started anew when it is damaged."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        return _connected(path)
-    except sqlite3.Error as error:
-        if not _is_damage(error):
-            raise
-        _log.warning("the cache of verdicts is damaged; it is started anew", file=str(path), reason=str(error))
-    _discard(path)
-    return _connected(path)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

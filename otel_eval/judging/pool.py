@@ -31,7 +31,7 @@ from typing import Final, TypeVar
 import structlog
 from msgspec.structs import replace
 
-from otel_eval.errors import RetryableError
+from otel_eval.errors import OtelEvalError, RetryableError
 from otel_eval.evaluators.evaluator import Subject
 from otel_eval.judging import batches as batching
 from otel_eval.judging import job as jobs
@@ -138,6 +138,8 @@ class Pool:
         except Again as again:
             self._metrics.counter("judging_returned", reason=again.failure).add()
             await _insist(partial(self._queue.nack, claim, again.delay_s, counts=again.counts))
+        except OtelEvalError as error:
+            _log.error("a job cannot be ended now; it comes again", job=claim.job.id, reason=str(error))
         except Exception as error:  # noqa: BLE001 - it comes again when its lease runs out; the others must not suffer
             _log.error("a job failed unexpectedly", job=claim.job.id, exc_info=error)
         finally:

@@ -165,6 +165,21 @@ async def test_a_damaged_file_is_started_anew(opened: Opened, file: Path) -> Non
     assert await cache.get(KEY) is not None
 
 
+async def test_damage_behind_the_schema_is_found_at_the_start(opened: Opened, file: Path) -> None:
+    cache = opened()
+    for index in range(50):
+        await cache.put(verdict_key("v", str(index)), GOOD)
+    cache.close()
+    with closing(sqlite3.connect(file)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'verdict'").fetchone()
+    with open(file, "r+b") as damaged:
+        damaged.seek((page - 1) * 4096)
+        damaged.write(os.urandom(4096))
+    cache = opened()
+    await cache.put(KEY, GOOD)
+    assert await cache.get(KEY) is not None
+
+
 async def test_one_that_cannot_be_used_for_now_knows_nothing(opened: Opened, file: Path) -> None:
     cache = opened()
     await cache.put(KEY, GOOD)
