@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -58,7 +59,7 @@ class ByCode:
             passed=passed,
             explanation=plain(explanation),
             span_id=span_id,
-            evidence=tuple(plain(piece, _MAX_PIECE) for piece, _ in zip(evidence, range(_MAX_EVIDENCE), strict=False)),
+            evidence=tuple([plain(piece, _MAX_PIECE) for piece in islice(evidence, _MAX_EVIDENCE)]),
         )
 
 

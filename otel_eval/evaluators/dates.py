@@ -30,6 +30,7 @@ _WITH_DIGIT_FIRST: Final = re.compile(
 )
 _AHEAD: Final = re.compile(r"(?:st|nd|rd|th|er|\.|º|ª)?\s{1,2}(?:of\s|de\s)?([^\W\d_]{3})", re.IGNORECASE)
 _MONTH_BEFORE: Final = re.compile(rf"\b({_NAME})\.?\s{{1,2}}(?:de\s)?$", re.IGNORECASE)
+_WORD_AT_END: Final = re.compile(r"([^\W\d_]{3})[^\W\d_]{0,7}\.?$")  # of (March and **March too
 _BEHIND_MONTH: Final = re.compile(
     r"(?:(?P<day>\d{1,2})(?:st|nd|rd|th)?(?![\d:%])(?:,?\s{1,2}(?P<year>\d{4})(?!\d))?|(?P<only_year>\d{4})(?!\d))", re.IGNORECASE
 )
@@ -64,8 +65,13 @@ def may_be_date(text: str, start: int, end: int) -> bool:
     ahead = _AHEAD.match(text, end)
     if ahead is not None and ahead[1].lower() in _BEGINNINGS:
         return True
-    before = text[max(0, start - _LONGEST_MONTH) : start].rsplit(None, 2) if text[start - 1 : start].isspace() else []
-    return any(word[:3].lower() in _BEGINNINGS for word in before)
+    if not text[start - 1 : start].isspace():
+        return False
+    before = text[max(0, start - _LONGEST_MONTH) : start].rsplit(None, 2)
+    if before and before[-1].lower() == "de":
+        before.pop()
+    word = _WORD_AT_END.search(before[-1]) if before else None
+    return word is not None and word[1].lower() in _BEGINNINGS
 
 
 def date_at(text: str, start: int) -> Found | None:
@@ -78,7 +84,7 @@ def date_at(text: str, start: int) -> Found | None:
     """  # noqa: E501
     match = _WITH_DIGIT_FIRST.match(text, start)
     if match is not None:
-        found = _dates(match.groupdict())
+        found = _dates(match)
         return Found(start, match.end(), found) if found else None
     before = _MONTH_BEFORE.search(text[max(0, start - _LONGEST_MONTH) : start]) if text[start - 1 : start].isspace() else None
     match = _BEHIND_MONTH.match(text, start) if before is not None else None
@@ -88,15 +94,17 @@ def date_at(text: str, start: int) -> Found | None:
     return Found(start - len(before[0]), match.end(), (date,)) if _is_date(date) else None
 
 
-def _dates(part: dict[str, str | None]) -> tuple[Date, ...]:
-    if part["a"] and part["b"] and part["c"]:
-        first, second, year = int(part["a"]), int(part["b"]), _full_year(part["c"])
-        found = dict.fromkeys((Date(year, second, first), Date(year, first, second)))
+def _dates(match: re.Match[str]) -> tuple[Date, ...]:
+    year, month, day, first, second, last, named_day, name, named_year, cjk_year, cjk_month, cjk_day = match.groups()
+    found: tuple[Date, ...]
+    if first:
+        left, right, full = int(first), int(second), _full_year(last)
+        found = (Date(full, right, left),) if left == right else (Date(full, right, left), Date(full, left, right))
+    elif name:
+        found = (Date(_number(named_year), _MONTH_OF.get(name.lower(), 0), int(named_day)),)
     else:
-        month = _MONTH_OF.get(part["month"].lower(), 0) if part["month"] else int(part["m"] or part["cm"] or 0)
-        day, year_said = part["d"] or part["day"] or part["cd"], part["y"] or part["year"] or part["cy"]
-        found = {Date(_number(year_said), month, _number(day)): None}
-    return tuple(date for date in found if _is_date(date))
+        found = (Date(int(year or cjk_year), int(month or cjk_month), _number(day or cjk_day)),)
+    return tuple([date for date in found if _is_date(date)])
 
 
 def _full_year(written: str) -> int:

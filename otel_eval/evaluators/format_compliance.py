@@ -105,11 +105,12 @@ class _Given(NamedTuple):
 
 
 def _declared(view: TraceView, call: ModelCall) -> Iterator[_Given]:
-    for request in call.tool_calls:
+    requests = call.tool_calls
+    for request in requests:
         if request.name in OUTPUT_TOOLS and request.arguments is not None:
             schema = next((tool.parameters for tool in call.tool_definitions if tool.name == request.name), None)
             yield _Given(request.arguments, structured(schema), call.span_id)
-    text = "" if call.tool_calls else call.output_text
+    text = "" if requests else call.output_text
     if text.strip():
         schema = _schema(call.parameters, 0) or _vercel_schema(view, call)
         if call.output_type == "json" or schema is not None:

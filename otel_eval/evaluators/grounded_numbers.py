@@ -64,6 +64,7 @@ class GroundedNumbers(ByCode):
     """
 
     Config = GroundedNumbersConfig
+    revision = 2
     config: GroundedNumbersConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:

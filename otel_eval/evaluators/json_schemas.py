@@ -229,7 +229,11 @@ def _surely_fits(schema: Plain, value: Plain) -> bool:
 def _is_of_type(schema: dict[str, Plain], value: Plain) -> bool:
     if "enum" in schema and not (isinstance(value, str) and value in schema["enum"]):
         return False
-    return "type" not in schema or any([type(value) in _PYTHON_TYPES[name] for name in schema["type"]])
+    kind = type(value)
+    for name in schema.get("type", ()):
+        if kind in _PYTHON_TYPES[name]:
+            return True
+    return "type" not in schema
 
 
 class _Run:

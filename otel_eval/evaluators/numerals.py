@@ -20,7 +20,8 @@ _SCALES: Final = {
 }  # fmt: skip
 _FACTORS: Final = {word: factors for words, factors in _SCALES.items() for word in words}
 _MORE_DIGITS: Final = (
-    rf"(?:\d{{0,2}}(?P<sep>{_GROUP})\d{{3}}(?:(?P=sep)\d{{3}})*(?:[.,]\d{{1,20}})?(?!\d)|\d{{0,29}}(?:[.,]\d{{1,30}}){{0,20}})"
+    rf"(?:\d{{0,2}}(?P<sep>{_GROUP})\d{{3}}(?:(?P=sep)\d{{3}}){{0,20}}(?:[.,]\d{{1,20}})?(?!\d)"
+    r"|\d{0,29}(?:[.,]\d{1,30}){0,20})"
 )
 CURRENCIES: Final = frozenset("EUR USD GBP CHF JPY CNY INR CAD AUD BRL MXN SEK NOK DKK PLN".split())
 """Codes that may stand right in front of a number. Other letters make a word of it: A25."""
@@ -31,6 +32,7 @@ _SCALE: Final = r"[ \u00a0\u202f-]?(?P<behind>p(?:er|or|our) c[^\W\d_]{1,10}|[^\
 _NUMBER: Final = re.compile(rf"\d{_MORE_DIGITS}")
 _BEHIND: Final = re.compile(_SCALE)
 _WHOLE: Final = re.compile(rf"(\d{_APART}{_MORE_DIGITS})(?:{_SCALE})?")
+_WHOLE_ASCII: Final = re.compile(_WHOLE.pattern, re.ASCII)  # a fifth faster
 _LONGEST: Final = 40
 # Digits and marks stay, letters become x, and everything else a blank.
 _NUMERALS: Final = bytes(
@@ -113,7 +115,7 @@ def values(text: str, most: int) -> list[float] | None:
     >>> values("14 days, A4, 2 Mio. EUR", 100)
     [2.0, 14.0, 2000000.0]
     """
-    matches = list(islice(_WHOLE.finditer(text), most + 1))
+    matches = list(islice((_WHOLE_ASCII if text.isascii() else _WHOLE).finditer(text), most + 1))
     if len(matches) > most:
         return None
     found = {match.group(1, "behind") for match in matches}
@@ -131,8 +133,14 @@ def plain_values(text: str) -> list[float]:
     if not text.isascii():
         return []
     tokens = set(_NUMERAL.findall(b" " + text.encode().translate(_NUMERALS)))
-    written = {token for token in (token.rstrip(b".,'").rstrip(b"x") for token in tokens) if b"x" not in token}
-    return sorted({reading.value for token in written if len(token) <= _LONGEST for reading in readings(token.decode())})
+    return sorted({value for token in tokens if len(token) <= _LONGEST for value in _plain(token)})
+
+
+@lru_cache(maxsize=4096)
+def _plain(token: bytes) -> tuple[float, ...]:
+    """What digits and marks mean; nothing where letters stand between them."""
+    written = token.rstrip(b".,'").rstrip(b"x")
+    return () if b"x" in written else tuple(reading.value for reading in readings(written.decode()))
 
 
 def _splits(digits: str) -> Iterator[tuple[str, str]]:

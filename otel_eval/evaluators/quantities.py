@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 from otel_eval.evaluators.dates import Date, date_at, may_be_date, time_at
 from otel_eval.evaluators.numerals import CURRENCIES, Reading, number_at, readings
 
-_DIGIT: Final = re.compile(r"\d")
-_DIGITS: Final = re.compile(r"\d{1,30}")
+_DIGITS: Final = re.compile(r"\d\d{0,29}")  # the engine skips to a digit quickly, not to a repetition
+_DIGITS_ASCII: Final = re.compile(_DIGITS.pattern, re.ASCII)  # twice as fast
 _MAX_LETTERS: Final = 50
 _TOKEN: Final = re.compile(r"[\w-]{1,100}")
 _DOTTED: Final = re.compile(r"\d{1,9}(?:\.\d{1,9}){2,20}(?![\d])")  # a version, an IP address
@@ -44,22 +44,21 @@ def quantities(text: str) -> Iterator[Quantity]:
     >>> [found.text for found in quantities("Order ORD-20391 of 5 March costs $1,250.50, 12 % less; see A4.")]
     ['ORD-20391', '5 March', '1,250.50', '12 %']
     """
-    position = 0
-    while (digit := _DIGIT.search(text, position)) is not None:
-        position, found = _at(text, digit.start(), position)
+    search, position = (_DIGITS_ASCII if text.isascii() else _DIGITS).search, 0
+    while (digits := search(text, position)) is not None:
+        position, found = _at(text, *digits.span(), position)
         if found is not None:
             yield found
 
 
-def _at(text: str, start: int, after: int) -> tuple[int, Quantity | None]:
-    """What has its first digit at `start`, and where to go on; nothing before `after` belongs to it.
+def _at(text: str, start: int, end: int, after: int) -> tuple[int, Quantity | None]:
+    """What has its first digits from `start` to `end`, and where to go on; nothing before `after` belongs to it.
 
     What stands around the digits says what they can be, so that few of the expressions are tried on each number.
     """
     before = _beginning(text, start, after)
     if before < start:
         return _word(text, before, start)
-    end = _digits_end(text, start)
     follows = text[end : end + 1]
     if end - start <= 4 and may_be_date(text, start, end) and (date := date_at(text, start)) is not None:
         return date.end, Quantity(text[date.start : date.end], dates=date.dates)
@@ -74,16 +73,13 @@ def _at(text: str, start: int, after: int) -> tuple[int, Quantity | None]:
     return _number(text, start, end)
 
 
-def _digits_end(text: str, start: int) -> int:
-    run = _DIGITS.match(text, start)
-    return start + 1 if run is None else run.end()
-
-
 def _beginning(text: str, start: int, after: int) -> int:
     """Where the letters before the digits begin, if they make one token with them."""
     before = start
     while before > after and start - before < _MAX_LETTERS and (text[before - 1].isalnum() or text[before - 1] in "-_"):
         before -= 1
+    if before == start:
+        return start
     while before < start and text[before] in "-_":
         before += 1
     is_time = before == after and text[before:start] == "T"  # behind a date
@@ -110,7 +106,7 @@ def _number(text: str, start: int, end: int) -> tuple[int, Quantity | None]:
     digits, scale = found.digits, found.scale
     small = scale is None and len(digits) < 3 and digits.isdecimal() and int(digits) <= 10
     small = small and not _is_unit(found.behind) and text[start - 1 : start] not in _BEFORE
-    return found.end, Quantity(text[start : found.end], readings=readings(digits, scale), small=small)
+    return found.end, Quantity(text[start : found.end], (), None, readings(digits, scale), small)
 
 
 def _is_unit(word: str) -> bool:

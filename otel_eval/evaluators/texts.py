@@ -1,7 +1,7 @@
 """The texts of a trace that evaluators by code compare: the answer, and what the models were given."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,9 @@ MAX_ANSWER: Final = 100_000
 OUTPUT_TOOLS: Final = frozenset({"final_result"})
 """Pydantic AI's tool for a structured answer: nothing that runs."""
 
+_WRITTEN: Final = (Text, Data)
+_LISTS: Final = frozenset({list, tuple, set})
+_NUMBERS: Final = frozenset({int, float})
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _INLINE: Final = re.compile(r"`[^`\n]*`")
 
@@ -40,7 +43,11 @@ def answer(view: TraceView) -> str:
 
 def answering_call(view: TraceView) -> ModelCall | None:
     """The model call that ended last and said something."""
-    return max((call for call in view.model_calls if call.output_messages), key=lambda call: call.end_ns, default=None)
+    last = None
+    for call in view.model_calls:
+        if call.output_messages and (last is None or call.end_ns > last.end_ns):
+            last = call
+    return last
 
 
 def answering_span(view: TraceView) -> str | None:
@@ -71,9 +78,9 @@ def _given(view: TraceView) -> str | None:
         if call.system_prompt:
             found[call.system_prompt] = None
         for number, message in enumerate(call.input_messages):
-            if number < len(before) and before[number] == message:
-                continue  # most calls are told again what the one before was told
-            if index == 0 or message.role != "assistant":
+            if index and message.role == "assistant":
+                continue
+            if number >= len(before) or before[number] != message:  # most calls are told again what the one before was told
                 _take(message, found)
         before = call.input_messages
     for document in view.retrieved_documents:
@@ -86,33 +93,35 @@ def _given(view: TraceView) -> str | None:
 def _take(message: Message, found: dict[str, None]) -> None:
     """Add what a message says."""
     for part in message.parts:
-        if isinstance(part, Text | Data):
+        if isinstance(part, _WRITTEN):
             found[part.text] = None
         elif isinstance(part, ToolResult):
             found.update(dict.fromkeys(leaves(part.result)))
 
 
-def leaves(value: Any) -> Iterator[str]:
+def leaves(value: Any) -> list[str]:
     """Every text, number and key in a plain value, in no order.
 
     >>> sorted(leaves({"temp_c": 14, "sky": ["rain", None, True]}))
     ['14', 'rain', 'sky', 'temp_c']
     """
     if isinstance(value, str):
-        yield value
-        return
+        return [value]
+    found: list[str] = []
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            waiting += item.keys()
-            waiting += item.values()
-        elif isinstance(item, list | tuple | set):
+        kind = type(item)
+        if kind is str:
+            found.append(item)
+        elif kind is dict:
             waiting += item
-        elif isinstance(item, int | float) and not isinstance(item, bool):
-            yield repr(item)
+            waiting += item.values()
+        elif kind in _LISTS:
+            waiting += item
+        elif kind in _NUMBERS:
+            found.append(repr(item))
+    return found
 
 
 def canonical(value: Any) -> bytes:

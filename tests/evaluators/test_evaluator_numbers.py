@@ -72,6 +72,9 @@ GROUNDED: list[tuple[str, str, float]] = [
     ("el 5 de marzo de 2024", "5 March 2024", 1),
     ("2024年3月5日", "5 March 2024", 1),
     ("on March 5", "5 March 2024", 1),
+    ("It was sent (March 5, 2024).", "2024-03-05", 1),
+    ("It was sent (March 6, 2024).", "2024-03-05", 0),
+    ("It was sent **March 6, 2024**.", "2024-03-05", 0),
     ("in March 2024", "5 March 2024", 1),
     ("on 5 March 2024", "in the year 2024, on 5 March", 1),
     ("on 5 March 2024", "on 5 March", 0),
@@ -192,6 +195,12 @@ def test_any_text_has_quantities_that_stand_in_it(text: str) -> None:
     for found in quantities(text):
         assert found.text in text
         assert bool(found.dates) + (found.minutes is not None) + bool(found.readings) <= 1
+
+
+@pytest.mark.parametrize("group", [",222", " 222", ".22", "2"])
+def test_a_number_without_end_is_many(group: str) -> None:
+    """What a written number means is remembered: it must not be any length."""
+    assert all(len(found.text) < 1000 for found in quantities("1" + group * 10_000))
 
 
 @given(st.text(alphabet="0123456789.,' ax", max_size=60))
