@@ -32,13 +32,14 @@ class DeadJob(Struct, frozen=True, kw_only=True):
 def dead_jobs(path: Path) -> list[DeadJob]:
     """All of them, the oldest first; raises ConfigError when the file cannot be read, none when it is not there."""
     query = f"SELECT {', '.join(DeadJob.__struct_fields__)} FROM job WHERE died_ns IS NOT NULL ORDER BY died_ns, seq"  # noqa: S608
-    if not path.exists():
-        return []
-    with usable(path), contextlib.closing(open_for_reading(path)) as connection:
-        return [
-            DeadJob(**{**dict(zip(DeadJob.__struct_fields__, row, strict=True)), "priority": Priority(row[1])})
-            for row in connection.execute(query)
-        ]
+    with usable(path):
+        if not path.exists():
+            return []
+        with contextlib.closing(open_for_reading(path)) as connection:
+            return [
+                DeadJob(**{**dict(zip(DeadJob.__struct_fields__, row, strict=True)), "priority": Priority(row[1])})
+                for row in connection.execute(query)
+            ]
 
 
 def select(path: Path, ids: Sequence[str]) -> list[DeadJob]:
