@@ -3,8 +3,7 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,6 +198,7 @@ def _run(loaded: "Loaded", found: "Plan", concurrency: int) -> int:
 
 
 async def _judge(loaded: "Loaded", found: "Plan", concurrency: int, tally: "Tally") -> None:
+    from otel_eval.clickhouse.attaching import beside_a_hop
     from otel_eval.exporters.outlets import Outlets
     from otel_eval.judging.backfill import Backfill
     from otel_eval.judging.running import Judges
@@ -206,7 +206,7 @@ async def _judge(loaded: "Loaded", found: "Plan", concurrency: int, tally: "Tall
     config = loaded.config
     judges = Judges(config.judging, loaded.source, config.journal.directory)
     try:
-        async with _attached(config) as ready:
+        async with beside_a_hop(config, config.exporters) as ready:
             outlets = Outlets(ready, "backfill")
             try:
                 await outlets.start()
@@ -217,23 +217,6 @@ async def _judge(loaded: "Loaded", found: "Plan", concurrency: int, tally: "Tall
                 await outlets.shutdown()
     finally:
         await judges.close()
-
-
-@asynccontextmanager
-async def _attached(config: "Config") -> AsyncIterator["Config"]:
-    """The configuration for exporters that may run beside those of a hop."""
-    from contextlib import AsyncExitStack
-
-    from msgspec.structs import replace
-
-    exporters = dict(config.exporters)
-    async with AsyncExitStack() as stack:
-        for name, settings in exporters.items():
-            if name.partition("/")[0] == _CLICKHOUSE:
-                from otel_eval.clickhouse.attaching import attached
-
-                exporters[name] = (await stack.enter_async_context(attached(settings, f"exporters.{name}"))).config
-        yield replace(config, exporters=exporters)
 
 
 def _progress(what: str) -> "Progress":

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from otel_eval.cli.options import config_option, load, plain_errors, set_option
 from otel_eval.errors import ConfigError
 
 if TYPE_CHECKING:
-    from otel_eval.config import Loaded
+    from otel_eval.config import Config, Loaded
     from otel_eval.exporters.dead_letters import DeadLetter, DeadLetters
 
 
@@ -54,13 +55,22 @@ def retry(ids: tuple[str, ...], file: str | None, settings: tuple[str, ...]) -> 
     """Send them (all, or those with these IDS) to the exporter that they were for; what is taken is removed."""
     with plain_errors():
         loaded = load(file, settings)
-        from otel_eval.exporters.running import retry_dead_letters
+        from otel_eval import logs
 
+        logs.configure(loaded.config.telemetry.logs.level, loaded.config.telemetry.logs.format)  # not onto stdout
         left = 0
-        for letter, problem in asyncio.run(retry_dead_letters(loaded.config, _store(loaded).select(ids))):
+        for letter, problem in asyncio.run(_retried(loaded.config, _store(loaded).select(ids))):
             click.echo(f"{letter.id}  {'sent' if problem is None else 'kept: ' + ascii(problem)[1:-1]}")
             left += problem is not None
         sys.exit(1 if left else 0)
+
+
+async def _retried(config: "Config", letters: "Sequence[DeadLetter]") -> "list[tuple[DeadLetter, str | None]]":
+    from otel_eval.clickhouse.attaching import beside_a_hop
+    from otel_eval.exporters.running import retry_dead_letters
+
+    async with beside_a_hop(config, {letter.exporter for letter in letters}) as ready:
+        return await retry_dead_letters(ready, letters)
 
 
 @dead_letter.command()

@@ -1,16 +1,17 @@
 """A clickhouse exporter of one command: beside a hop it uses the embedded server that the hop runs."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Container
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from otel_eval.clickhouse.directory import EngineDirectory
 from otel_eval.clickhouse.endpoint import Endpoint, endpoint_of
 from otel_eval.clickhouse.exporter import DATABASE, ClickHouseExporter
 from otel_eval.clickhouse.server import EmbeddedServer
 from otel_eval.clickhouse.settings import WRITER
+from otel_eval.config import Config
 
 
 class _Attached(ClickHouseExporter.Config, frozen=True, kw_only=True):
@@ -52,6 +53,17 @@ async def attached(config: ClickHouseExporter.Config, key: str) -> AsyncIterator
         yield _to(config, endpoint_of(engine, WRITER))
     finally:
         await engine.stop()
+
+
+@asynccontextmanager
+async def beside_a_hop(config: Config, names: Container[str]) -> AsyncIterator[Config]:
+    """The configuration, with those of these exporters that are of type clickhouse attached; raises ConfigError."""
+    exporters = dict(config.exporters)
+    async with AsyncExitStack() as stack:
+        for name, settings in config.exporters.items():
+            if name in names and isinstance(settings, ClickHouseExporter.Config):
+                exporters[name] = (await stack.enter_async_context(attached(settings, f"exporters.{name}"))).config
+        yield replace(config, exporters=exporters)
 
 
 def _to(config: ClickHouseExporter.Config, server: Endpoint) -> Attached:
