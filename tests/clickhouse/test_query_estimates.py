@@ -120,6 +120,20 @@ async def test_failures_that_are_judged_more_often_do_not_spoil_the_estimate(dat
     assert 0.85 < row["Low"]
 
 
+@pytest.mark.parametrize("name", ["cost", "latency/fast", "time_to_first_token"])
+async def test_dollars_and_seconds_below_one_have_an_interval_of_their_own_size(database: Database, name: str) -> None:
+    traces = [
+        Trace(number=n, pi=0.25, chosen=n % 4 == 0, values={name: 0.0004 + n % 7 * 1e-5} if n % 4 == 0 else {})
+        for n in range(1200)
+    ]
+    await history.store(database, traces)
+    (row,) = await ask(database, "quality_by_day")
+    compare(row, expected(traces, name, 10, bounded=False))
+    assert row["High"] - row["Low"] < 1e-5
+    (row,) = await ask(database, "quality_by_day", measure="passed")
+    assert row["Low"] == row["Estimate"] == 0 < row["High"], "whether they passed is 1 or 0 as ever"
+
+
 async def test_classes_that_nobody_judged_are_told(database: Database) -> None:
     judged, unknown = class_of(range(1, 301), 150, 0.5, 1.0), class_of(range(500, 600), 0, 0.01, 0.0, stratum="b")
     await history.store(database, [*judged, *unknown])

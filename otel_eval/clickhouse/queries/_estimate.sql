@@ -27,7 +27,8 @@
 --   Classes that were judged whole are exact. The interval is of the process: what the system does, not only these traces.
 --   An interval takes 100 effective judged traces in each class that was not judged whole, a number takes 10. The exact
 --   intervals for 10 to 99 are those of otel_eval.analysis only. Merging keeps Estimate right, but widens it.
---   Scores are taken as in [0, 1] if all of the evaluation's are: else the variance has no 0 and 1 added to each class.
+--   Scores are taken as in [0, 1] if all of the evaluation's are and they are no seconds or dollars (cost, latency,
+--   time_to_first_token): else the variance has no 0 and 1 added to each class.
 --   Several scores of one trace (of spans) count as their mean, of its latest revision and evaluator version.
 --   Traces that an evaluator did not apply to are taken to be like those it applied to: see Response.
 --   Policies session and asked, and probability 0, stand for no traffic and stay out.
@@ -54,7 +55,9 @@ JudgedSlices AS (
         EvaluationName, Slice,
         groupArray((Class, toInt64(0), Pairs)) AS OfJudged,
         min(min(Least)) OVER (PARTITION BY EvaluationName) >= 0
-            AND max(max(Most)) OVER (PARTITION BY EvaluationName) <= 1 AS Bounded,
+            AND max(max(Most)) OVER (PARTITION BY EvaluationName) <= 1
+            AND ({measure:String} = 'passed'
+                OR splitByChar('/', toString(EvaluationName))[1] NOT IN ('cost', 'latency', 'time_to_first_token')) AS Bounded,
         tuple(sum(Total) / sum(length(Pairs)), arraySort(groupUniqArrayArray(ClassVersions)), max(ClassSimulated)) AS About
     FROM (
         SELECT
