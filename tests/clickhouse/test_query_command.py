@@ -50,6 +50,11 @@ def test_the_library_is_listed_and_shown() -> None:
     assert shown.output == queries.load("quality_by_day").sql
 
 
+def test_a_measure_that_is_none_is_not_taken_for_another() -> None:
+    found = run("--named", "quality_by_day", "--param", "measure=pased")
+    assert (found.exit_code, found.output) == (1, "otel-eval: quality_by_day: measure: 'pased': expected score or passed\n")
+
+
 def test_a_named_query(asked: Any) -> None:
     found = asked("--named", "quality_by_day", "--service", "shop", "--evaluation", "task_completion", *WINDOW)
     assert found.exit_code == 0, found.output

@@ -27,6 +27,7 @@ _SECTIONS: Final = ("Parameters", "Columns", "Caveats")
 _AGO: Final = re.compile(r"(\d{1,6}) (minute|hour|day)s? ago")
 _SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
 _TIME_LIKE: Final = "DateTime"
+_MEASURES: Final = ("score", "passed")
 _LATEST: Final = (1 << 32) - 1
 
 
@@ -104,6 +105,8 @@ def _value(query: str, parameter: Parameter, given: str | None, now: datetime) -
     text = parameter.default if given is None else given
     if text is None:
         raise ConfigError(f"{query}: expected a value for {parameter.name} ({parameter.meaning})")
+    if parameter.name == "measure" and text not in _MEASURES:  # anything else would be taken for score
+        raise ConfigError(f"{query}: measure: {text!r:.100}: expected {' or '.join(_MEASURES)}")
     if parameter.type == "Array(String)":
         return [item.strip() for item in text.split(",") if item.strip() not in ("", "[]")]
     return time_value(parameter.name, text, now) if parameter.type == _TIME_LIKE else text
