@@ -1,8 +1,9 @@
 """Where a ClickHouse is: a server, the embedded one, or a directory that is opened in this process."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -15,6 +16,7 @@ from otel_eval.config.values import Secret
 from otel_eval.errors import ConfigError, RetryableError
 from otel_eval.exporters.otlp import ssl_context
 
+EMBEDDED: Final = "embedded"
 _EXPECTED = "expected https://user@host:8443/database"
 
 
@@ -53,6 +55,15 @@ class InProcess(msgspec.Struct, frozen=True):
 
     directory: Path
     database: str | None = None
+
+
+def check_kind(endpoint: str, of_servers: Mapping[str, object]) -> None:
+    """Raise ValueError for what is neither `embedded` nor a URL, and for settings that the embedded server does not have."""
+    if endpoint != EMBEDDED:
+        if "://" not in endpoint:  # not shown: what is misspelt may hold a password
+            raise ValueError(f"endpoint: expected {EMBEDDED}, or https://user@host:8443/database")
+    elif given := [name for name, value in of_servers.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)}: only with an endpoint https://user@host:8443/database, not with {EMBEDDED}")
 
 
 def parse_endpoint(

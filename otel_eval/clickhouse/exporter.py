@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from otel_eval.clickhouse import ledger, logs, raw, schema, scores, spans
 from otel_eval.clickhouse.client import ClickHouse
-from otel_eval.clickhouse.endpoint import Endpoint, InProcess, endpoint_of, parse_endpoint
+from otel_eval.clickhouse.endpoint import EMBEDDED, Endpoint, InProcess, check_kind, endpoint_of, parse_endpoint
 from otel_eval.clickhouse.failures import MissingError
 from otel_eval.clickhouse.schema.present import relations
 from otel_eval.clickhouse.server import EmbeddedServer, NoWayInError
@@ -29,7 +29,6 @@ from otel_eval.sampling import ledger as counted
 
 _log = structlog.get_logger(__name__)
 
-EMBEDDED: Final = "embedded"
 DATABASE: Final = "otel"
 _RAW_FROM: Final = (25, 9)
 """The first version of ClickHouse that takes raw requests."""
@@ -99,6 +98,8 @@ class ClickHouseExporter:
         def __post_init__(self) -> None:
             if Kind.METRICS in self.types:
                 raise ValueError("types: expected traces, logs or both: metrics are not stored")
+            own: dict[str, object] = {"cluster_name": self.cluster_name, "replicated": self.replicated or None}
+            check_kind(self.endpoint, own | {"password": self.password, "password_file": self.password_file})
 
         @property
         def kinds(self) -> Sequence[Kind | OwnKind]:

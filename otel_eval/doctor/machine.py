@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from otel_eval.clickhouse.exporter import EMBEDDED, ClickHouseExporter
+from otel_eval.clickhouse.endpoint import EMBEDDED
+from otel_eval.clickhouse.exporter import ClickHouseExporter
 from otel_eval.config import Config
 from otel_eval.doctor.finding import Finding, ok, problem, warning
 

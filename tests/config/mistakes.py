@@ -136,6 +136,12 @@ MISTAKES = [
         "judging: {evaluators: latency}",
         ("c.yaml:1: judging.evaluators: Expected `list | null`, got `str`",),
     ),
+    Mistake(
+    ),
+    Mistake(
+    ),
+    Mistake(
+    ),
     Mistake("judging_deadline", "judging: {deadline: 0s}", ("judging.deadline: '0s': expected a duration above 0",)),
     Mistake(
         "judging_sync", "judging: {queue: {synchronous: OFF}}", ("judging.queue.synchronous: False", "allowed: FULL, NORMAL")
@@ -161,6 +167,13 @@ MISTAKES = [
     Mistake("header_name", exporter("headers: {x key: a}"), ("c.yaml:4: exporters.otlp.headers: Expected `str` matching",)),
     Mistake("own_receiver", "exporters: {otlp: {endpoint: localhost:4317}}", ("exporters.otlp.endpoint", "own receiver")),
     Mistake("own_http", "exporters: {otlp_http: {endpoint: 'http://127.0.0.1:4318'}}", ("exporters.otlp_http", "own receiver")),
+    Mistake(
+        "embeded", "exporters: {clickhouse: {endpoint: embeded}}", ("c.yaml:1: exporters.clickhouse: endpoint: expected emb",)
+    ),
+    Mistake(
+        "cluster", "exporters: {clickhouse: {cluster_name: a}}", ("exporters.clickhouse: cluster_name: only with an endpoint",)
+    ),
+    Mistake("own_password", "exporters: {clickhouse: {password: a}}", ("exporters.clickhouse: password: only with an endpoint",)),
     # variables
     Mistake("no_variable", "journal:\n  sync: ${env:NOT_SET_ANYWHERE}\n", ("c.yaml:2: journal.sync: the environment variable",)),
     Mistake("old_variable", "journal: {sync: '${SYNC}'}", ("c.yaml:1: journal.sync", "${env:NAME}", "$$")),
