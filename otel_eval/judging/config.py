@@ -1,6 +1,7 @@
 """What can be configured of judging. The text under a field is its documentation."""
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, field
 
@@ -24,6 +25,20 @@ class Provider(Section, frozen=True):
     api_key: Secret | None = None
     base_url: str | None = None
     timeout: PositiveDuration = PositiveDuration(60)
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not _is_url(self.base_url):  # not shown: what is misspelt may hold a password
+            raise ValueError(
+                "base_url: expected http://host:port/path or https://host:port/path, without a password (see api_key)"
+            )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and "@" not in url.netloc
+    except ValueError:
+        return False
 
 
 class QueueConfig(Section, frozen=True):

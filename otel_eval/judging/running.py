@@ -49,16 +49,22 @@ Supervise = Callable[[str, Callable[[], Awaitable[None]]], asyncio.Task[None]]
 
 
 def with_key_of_the_environment(provider: Provider) -> Provider:
-    """The provider with the key and URL that the standard variables name, where the configuration names none."""
+    """The provider with the key and URL that the standard variables name, where the configuration names none.
+
+    Raises ConfigError for a variable that holds no URL.
+    """
     prefix = provider.api.upper()
     key, url = os.environ.get(f"{prefix}_API_KEY"), os.environ.get(f"{prefix}_BASE_URL")
     default = API_URL if provider.api == "anthropic" else _OPENAI_URL
-    return Provider(
-        api=provider.api,
-        api_key=provider.api_key or (Secret(key) if key else None),
-        base_url=provider.base_url or url or default,
-        timeout=provider.timeout,
-    )
+    try:
+        return Provider(
+            api=provider.api,
+            api_key=provider.api_key or (Secret(key) if key else None),
+            base_url=provider.base_url or url or default,
+            timeout=provider.timeout,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{prefix}_BASE_URL: {error}") from None
 
 
 def client_of(provider: Provider, prices: PriceTable) -> AnthropicClient | OpenAiClient:

@@ -137,10 +137,13 @@ MISTAKES = [
         ("c.yaml:1: judging.evaluators: Expected `list | null`, got `str`",),
     ),
     Mistake(
+        "judging_url", "judging: {provider: {base_url: localhost:1}}", ("c.yaml:1: judging.provider: base_url: expected http",)
     ),
     Mistake(
+        "judging_half_a_url", "judging: {provider: {base_url: 'http://[::1'}}", ("judging.provider: base_url: expected http",)
     ),
     Mistake(
+        "judging_password", "judging: {provider: {base_url: 'http://me:pw@a'}}", ("base_url: expected", "without a password")
     ),
     Mistake("judging_deadline", "judging: {deadline: 0s}", ("judging.deadline: '0s': expected a duration above 0",)),
     Mistake(
