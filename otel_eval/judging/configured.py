@@ -1,7 +1,7 @@
 """The evaluators of a configuration: each with what it applies to, made once for the baseline's calls and once for others."""
 
+import fnmatch
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from otel_eval.config.document import Document
@@ -16,6 +16,7 @@ from otel_eval.judging.freshness import NOW, Freshness
 from otel_eval.judging.llm import Judge
 from otel_eval.sampling.facts import Facts
 from otel_eval.sampling.ledger import Decided
+from otel_eval.sampling.signals import SIGNALS
 
 DEFAULT_RUBRIC: Final = "quality_4d"
 _NEED_SETTINGS: Final = frozenset({"contains", "exact_match", "python", "regex"})
@@ -44,6 +45,11 @@ class Selector(Section, frozen=True):
     signals: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        unknown = next((pattern for pattern in self.signals if not fnmatch.filter(SIGNALS, pattern)), None)
+        if unknown is not None:
+            raise ValueError(f"signals: no signal is called {unknown!r:.100}{suggest(unknown, SIGNALS)}")
+
     def selects(self, subject: Subject, decided: Decided) -> bool:
         """Whether every list that is not empty names something of the trace."""
         view = subject.view
@@ -58,7 +64,7 @@ class Selector(Section, frozen=True):
 
 
 def _any_match(patterns: Iterable[str], values: Iterable[str]) -> bool:
-    return any(fnmatchcase(value, pattern) for value in values for pattern in patterns)
+    return any(fnmatch.fnmatchcase(value, pattern) for value in values for pattern in patterns)
 
 
 class Configured:

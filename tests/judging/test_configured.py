@@ -38,6 +38,7 @@ def built(*entries: Any, has_key: bool = True) -> list[Configured]:
         ([{"answered": {}, "only": {"service": ["x"]}}], "evaluators.[0].only.service: unknown key; did you mean services?"),
         ([{"answered": {}, "only": "support"}], "judging.evaluators.[0].only:"),
         ([{"answered": {}, "only": {"services": "support"}}], "judging.evaluators.[0].only.services:"),
+        ([{"answered": {}, "only": {"signals": ["thumb_down"]}}], "only: signals: no signal is called 'thumb_down'; did you"),
         ([{"answered": {}, "freshness": "15m"}], "evaluators.[0].freshness: only evaluators that ask a judge can wait"),
         ([{"rubric": "task_completion", "freshness": "soon"}], "evaluators.[0].freshness: 'soon': expected now, a duration of"),
         ([{"rubric": "task_completion", "freshness": "2d"}], "evaluators.[0].freshness: '2d': expected now, a duration"),
@@ -74,7 +75,8 @@ def test_by_default_what_needs_no_settings_and_the_rubric_only_with_a_key() -> N
         ({"agents": ["planner"], "services": ["billing"]}, False),
         ({"models": ["gpt-*"]}, True),
         ({"models": ["claude-*"]}, False),
-        ({"signals": ["error"]}, True),
+        ({"signals": ["tool_error"]}, True),
+        ({"signals": ["*_error"]}, True),
         ({"signals": ["thumbs_down"]}, False),
         ({"policies": ["baseline"]}, True),
         ({"policies": ["errors"]}, False),
@@ -86,7 +88,7 @@ def test_a_selector_takes_what_each_of_its_lists_names(only: dict[str, Any], app
         spans.span({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}, identity=1),
         spans.span({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}, identity=2, parent=1),
     )
-    made: Decided = decided(1, signals={"error": "x"})
+    made: Decided = decided(1, signals={"tool_error": "x"})
     (one,) = built({"answered": {}, "only": only})
     assert one.applies(Scope.TRACE, Subject(view=view), made) is applies
     assert not one.applies(Scope.SESSION, Subject(view=view), made)
