@@ -147,7 +147,12 @@ class EngineDirectory:
 
 
 def in_use(path: Path, owner: str) -> ConfigError:
-    """What to tell when another process has the directory."""
+    """What to tell when another process has the directory, or another exporter of this one."""
+    if owner == str(os.getpid()):
+        return ConfigError(
+            f"{path}: in use by this process already; each exporter and the journal need a directory of their own, and the"
+            " settings of the embedded ClickHouse change at a restart only"
+        )
     return ConfigError(f"{path}: in use by another process ({owner}), and only one may open its data")
 
 

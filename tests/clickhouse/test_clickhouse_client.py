@@ -237,7 +237,7 @@ async def test_in_process_it_is_the_same_directory(tmp_path: Path, monkeypatch: 
         await client.query("SELECT * FROM nope")
     with pytest.raises(PermanentError, match="error 27"):
         await client.insert_raw("t", b"secret,z\n", "CSV")
-    with pytest.raises(ConfigError, match="in use by another process"):
+    with pytest.raises(ConfigError, match="in use by this process already; each exporter and the journal need"):
         await EmbeddedServer(tmp_path / "engine").start()
     await client.close()
     await server.start()

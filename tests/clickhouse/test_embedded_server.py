@@ -171,7 +171,7 @@ async def test_a_second_one_on_the_same_directory_is_refused(tmp_path: Path, sta
     _, said = await second.communicate()
     assert said.decode().startswith(f"ConfigError: {server.directory}: in use by another process ({os.getpid()})")
     client = ClickHouse(InProcess(server.directory))
-    with pytest.raises(ConfigError, match="in use by another process"):
+    with pytest.raises(ConfigError, match="in use by this process already; each exporter and the journal need"):
         await client.query("SELECT 1")
     found = running(server.directory, "otel")
     assert found is not None
