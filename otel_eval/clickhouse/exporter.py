@@ -221,7 +221,8 @@ class ClickHouseExporter:
             _log.warning("the tables in ClickHouse are not as expected", problem=problem)
         types = {table: await schema.columns(client, target.name(table)) for table in _TABLES}
         landing = "otel_traces_in" in await relations(client, target.database)
-        return _Ready(client, types, takes_raw=landing and await client.version() >= _RAW_FROM)
+        is_server = (self._where or self._engine) is not None  # else our current directory would get the engine's __cache__
+        return _Ready(client, types, takes_raw=landing and is_server and await client.version() >= _RAW_FROM)
 
     async def _insert(self, ready: _Ready, insert: _Insert, token: str) -> None:
         settings = _EVERY_INSERT | {"insert_deduplication_token": token}

@@ -227,6 +227,7 @@ async def test_without_a_way_in_the_engine_of_this_process_stores(tmp_path: Path
         raise NoWayInError("this chdb-core cannot be a server")
 
     monkeypatch.setattr(EmbeddedServer, "start", refuse)  # as another version of chdb-core ends
+    monkeypatch.chdir(tmp_path)
     exporter = ClickHouseExporter("clickhouse", ClickHouseExporter.Config(directory=tmp_path / "engine"))
     with structlog.testing.capture_logs() as lines:
         await exporter.start()
@@ -238,3 +239,4 @@ async def test_without_a_way_in_the_engine_of_this_process_stores(tmp_path: Path
     found = {table: (await client.query(f"SELECT count() FROM {table}")).rows[0][0] for table in EVERY_TABLE}
     await client.close()
     assert found == EVERY_TABLE
+    assert [file.name for file in tmp_path.iterdir()] == ["engine"], "nothing is left in the current directory"
