@@ -31,8 +31,7 @@ from otel_eval.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_RESTART_S = 1.0
-_MEASURE_S = 5.0
+_RESTART_S, _MEASURE_S = 1.0, 5.0
 
 
 class Service:
@@ -295,7 +294,8 @@ async def run(loaded: Loaded, load_again: Callable[[], Loaded]) -> None:
 
 async def _reload(service: Service, load_again: Callable[[], Loaded]) -> None:
     try:
-        await service.reload(load_again())
+        with (loaded := load_again()).located():
+            await service.reload(loaded)
     except ConfigError as error:
         _log.error("the new configuration is refused; the old one keeps running", reason=str(error))
     except Exception as error:  # noqa: BLE001 - after the start, nothing may end the hop

@@ -195,7 +195,7 @@ async def test_a_port_that_is_taken_ends_the_start_with_its_key(sink: Sink, tmp_
     setting = f"{key}{'.endpoint' if 'receivers' in key else ''}=127.0.0.1:{sink.http_port}"
     status, out, error = await process("run", "--config", file, "--set", setting)
     assert (status, out) == (1, "")
-    assert f"otel-eval: {key}" in error
+    assert f"otel-eval: --set: {key}" in error
     assert f"cannot listen on 127.0.0.1:{sink.http_port}" in error
     assert "Traceback" not in error
 

@@ -30,9 +30,10 @@ def _load_valid(file: str | None, settings: tuple[str, ...]) -> "Loaded":
     from otel_eval.sampling import policies
 
     loaded = load(file, settings)
-    build_exporters(loaded.config)
-    policies.build(loaded.config.sampling, {})
-    running.check(loaded.config.judging, loaded.source)
+    with loaded.located():
+        build_exporters(loaded.config)
+        policies.build(loaded.config.sampling, {})
+        running.check(loaded.config.judging, loaded.source)
     return loaded
 
 
@@ -52,7 +53,8 @@ def run(file: str | None, settings: tuple[str, ...]) -> None:
         from otel_eval import logs, service
 
         logs.configure(loaded.config.telemetry.logs.level, loaded.config.telemetry.logs.format)
-        asyncio.run(service.run(loaded, lambda: load(file, settings)))
+        with loaded.located():
+            asyncio.run(service.run(loaded, lambda: load(file, settings)))
 
 
 @main.command()

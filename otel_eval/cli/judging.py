@@ -36,7 +36,8 @@ def evaluate(
         from otel_eval import logs
 
         logs.configure(loaded.config.telemetry.logs.level, loaded.config.telemetry.logs.format)  # not onto stdout
-        passed = asyncio.run(_evaluate(loaded, [Path(one) for one in files], expected, names, timeout, as_json))
+        with loaded.located():
+            passed = asyncio.run(_evaluate(loaded, [Path(one) for one in files], expected, names, timeout, as_json))
         sys.exit(0 if passed else 2)
 
 

@@ -46,6 +46,15 @@ class Document:
         origin = next((self.origins[ancestor] for ancestor in known if ancestor in self.origins), self.name)
         return f"{origin}: {'.'.join(path)}" if path else origin
 
+    def located(self, message: str) -> str:
+        """A message that begins with a key, with the place of that key before it."""
+        text = message.removeprefix(f"{self.name}: ")
+        known = {".".join(path): origin for path, origin in self.origins.items()}
+        key = text.partition(": ")[0]
+        while key and key not in known:
+            key = key.rpartition(".")[0]
+        return f"{known[key]}: {text}" if key else message
+
 
 def parse(text: str, name: str) -> Document:
     """Read one YAML document; raises ConfigError."""

@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -31,6 +32,15 @@ class Loaded(NamedTuple):
     config: Config
     source: str
     notes: Sequence[str] = ()
+    document: Document = Document("")
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """What a part says of its settings, which it knows by their key alone, is said with their place in the file."""
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(self.document.located(str(error))) from None
 
 
 def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
@@ -54,7 +64,7 @@ def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
     if not config.exporters:  # what arrives would be acknowledged and then deleted
         raise ConfigError(f"{doc.place(('exporters',))}: expected at least one exporter; debug shows what arrives")
     exporters = {name: _exporter(doc, name, settings_of_one) for name, settings_of_one in config.exporters.items()}
-    return Loaded(msgspec.structs.replace(config, exporters=exporters), doc.name, notes)
+    return Loaded(msgspec.structs.replace(config, exporters=exporters), doc.name, notes, doc)
 
 
 def _check_hold(doc: Document, config: Config) -> None:

@@ -58,8 +58,9 @@ async def _limited(check: _Check, timeout_s: float) -> Sequence[Finding]:
 
 async def _configuration(loaded: Loaded) -> list[Finding]:
     """Settings that load, and that exporters, policies and evaluators can work with."""
-    build_exporters(loaded.config)
-    policies.build(loaded.config.sampling, {})
-    running.check(loaded.config.judging, loaded.source)
+    with loaded.located():
+        build_exporters(loaded.config)
+        policies.build(loaded.config.sampling, {})
+        running.check(loaded.config.judging, loaded.source)
     notes = "".join(f"; {note}" for note in loaded.notes)
     return [ok("configuration", f"{loaded.source}: valid{notes}")]

@@ -79,7 +79,7 @@ def test_what_only_a_start_can_find_is_told_in_the_same_way(tmp_path: Path, sett
     file = write_config(tmp_path, settings(tmp_path, {"debug": {}}))
     done = otel_eval("run", "--config", str(file), "--set", setting, directory=tmp_path)
     assert done.status == 1
-    assert f"otel-eval: {says}" in done.errors
+    assert f"otel-eval: --set: {says}" in done.errors
     assert "Traceback" not in done.errors
 
 
