@@ -63,7 +63,8 @@ def ssl_context(key: str, tls: ClientTls) -> ssl.SSLContext:
         if tls.cert_file and tls.key_file:
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")  # else OpenSSL asks the terminal
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{key}.tls: the certificate, key or authority cannot be used: {error}") from None
+        files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file is not None)
+        raise ConfigError(f"{key}.tls: the certificate, key or authority cannot be used ({files}): {error}") from None
     if tls.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -72,7 +72,10 @@ def test_a_mistake_ends_with_a_message_and_no_traceback(mistaken: Runs, mistake:
         (f"telemetry.metrics={UNREACHABLE}", "telemetry.metrics: cannot listen on 192.0.2.1:1: "),
         ("receivers.otlp.protocols.http.tls={cert_file: /none, key_file: /none}", "receivers.otlp.protocols.http.tls"),
         ("receivers.otlp.protocols.grpc.auth.filename=/none", "receivers.otlp.protocols.grpc.auth.filename: /none cannot be"),
-        ("exporters.otlp_http={endpoint: 'https://b', tls: {ca_file: /none}}", "exporters.otlp_http.tls"),
+        (
+            "exporters.otlp_http={endpoint: 'https://b', tls: {ca_file: /none}}",
+            "exporters.otlp_http.tls: the certificate, key or authority cannot be used (/none): ",
+        ),
     ],
 )
 def test_what_only_a_start_can_find_is_told_in_the_same_way(tmp_path: Path, setting: str, says: str) -> None:
