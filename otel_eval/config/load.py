@@ -61,6 +61,7 @@ def load(file: str | None, settings: Sequence[str] = ()) -> Loaded:
         config = msgspec.structs.replace(config, **{name: convert(doc, entry.load(), getattr(config, name), (name,))})
     if config.emit.mode == "hold":
         _check_hold(doc, config)
+    _check_addresses(doc, config)
     if not config.exporters:  # what arrives would be acknowledged and then deleted
         raise ConfigError(f"{doc.place(('exporters',))}: expected at least one exporter; debug shows what arrives")
     exporters = {name: _exporter(doc, name, settings_of_one) for name, settings_of_one in config.exporters.items()}
@@ -78,6 +79,24 @@ def _check_hold(doc: Document, config: Config) -> None:
         raise ConfigError(
             f"{doc.place(('emit', 'hold_timeout'))}: expected more than traces.quiet_period, after which a trace is judged"
         )
+
+
+def _check_addresses(doc: Document, config: Config) -> None:
+    """Raise ConfigError for two servers of this hop on one address."""
+    protocols, telemetry = config.receivers.otlp.protocols, config.telemetry
+    listening = {
+        "receivers.otlp.protocols.grpc.endpoint": protocols.grpc.endpoint if protocols.grpc else None,
+        "receivers.otlp.protocols.http.endpoint": protocols.http.endpoint if protocols.http else None,
+        "api.endpoint": config.api.endpoint,
+        "telemetry.metrics": telemetry.metrics,
+        "telemetry.health": telemetry.health,
+    }
+    taken: dict[str, str] = {}
+    for key, address in listening.items():
+        if address is not None and address.port:
+            if address in taken:
+                raise ConfigError(doc.located(f"{key}: {address} is the address of {taken[address]} too"))
+            taken[address] = key
 
 
 def _exporter(doc: Document, name: str, settings: Any) -> Any:

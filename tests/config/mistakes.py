@@ -117,6 +117,9 @@ MISTAKES = [
     Mistake("blank_token", GRPC + "auth: {token: ' '}", ("grpc.auth: the token is empty",)),
     Mistake("half_a_certificate", GRPC + "tls: {cert_file: a}", ("grpc.tls: missing required field `key_file`",)),
     Mistake("half_a_client", exporter("tls: {cert_file: a}"), ("exporters.otlp.tls: expected cert_file and key_file together",)),
+    Mistake(
+        "address_twice", "api:\n  endpoint: 127.0.0.1:4317\n", ("c.yaml:2: api.endpoint: 127.0.0.1:4317 is", "grpc.endpoint too")
+    ),
     # scrubbing and judging
     Mistake(
         "scrub_rule", "scrub: {rules: [email, emial]}", ("c.yaml:1: scrub.rules.[1]: 'emial'", "mean email? (allowed: card,")
