@@ -46,7 +46,10 @@ _CODES = {
 """The code that counts for each status, as for OTLP/HTTP."""
 
 _STATUSES = {answer.INVALID_ARGUMENT: 400, answer.RESOURCE_EXHAUSTED: 413, answer.UNAVAILABLE: 503}
-_TEXTS = {404: f"not a path of this API; known are {', '.join((*_PATHS, _EVALUATE))}", 405: "only POST is taken here"}
+_TEXTS = {
+    404: f"not a path of this API; known are {', '.join(_PATHS)}, and {_EVALUATE} where there is judging",
+    405: "only POST is taken here",
+}
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
