@@ -8,7 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 import aiohttp
 import yaml
@@ -88,9 +88,7 @@ class StandInProcess:
         file.write_text(yaml.safe_dump(_BEHAVIOUR))
         options = ("--seed", "7", "--behaviour", str(file), "--verdict", "otel_eval.standin.grounding:verdict")
         with open(self._directory / "standin.log", "wb") as log:  # noqa: ASYNC230
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "otel_eval.standin", *options, stdout=PIPE, stderr=log, start_new_session=True
-            )
+            self._process = await _start("otel_eval.standin", *options, stdout=PIPE, stderr=log)
         output = self._process.stdout
         line = await asyncio.wait_for(output.readline(), _START_S) if output is not None else b""
         self.url = line.decode(errors="replace").strip().rpartition(" ")[2]
@@ -121,10 +119,7 @@ class HopProcess:
         """Start it and wait until it is ready; raises DemoError."""
         self.file.write_text(yaml.safe_dump(self.settings, sort_keys=False))
         with open(self._log, "wb") as log:  # noqa: ASYNC230
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "otel_eval", "run", "--config", str(self.file),
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            self._process = await _start("otel_eval", "run", "--config", str(self.file), stdout=log, stderr=log)
         self._session = aiohttp.ClientSession()
         try:
             async with asyncio.timeout(_START_S):
@@ -192,6 +187,12 @@ class Metrics:
             for line in self._lines
             if line.partition(" ")[0].partition("{")[0] == f"otel_eval_{name}" and all(label in line for label in wanted)
         )
+
+
+async def _start(module: str, *arguments: str, stdout: int | IO[bytes], stderr: IO[bytes]) -> Process:
+    """Run a module that ends when we do. Ctrl-C is for us alone: what is under way is finished before it ends."""
+    line = (sys.executable, "-m", "otel_eval.demo.child", module, *arguments)
+    return await asyncio.create_subprocess_exec(*line, stdin=PIPE, stdout=stdout, stderr=stderr, start_new_session=True)
 
 
 async def _end(process: Process | None) -> None:

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,26 @@ def test_a_directory_that_cannot_be_made_is_said_plainly(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "cannot be made" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_nothing_stays_behind_when_it_is_killed(tmp_path: Path) -> None:
+    """As when its terminal is closed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
+    line = [sys.executable, "-m", "otel_eval.demo", "--live", "--directory", str(tmp_path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline().startswith("The hop listens")
+        running.kill()
+    (file,) = tmp_path.glob("*/otel-eval.yaml")
+    settings = yaml.safe_load(file.read_text())
+    deadline = time.monotonic() + 30
+    for address in (settings["telemetry"]["metrics"], settings["judging"]["provider"]["base_url"]):
+        while _listens(int(address.rpartition(":")[2])):
+            assert time.monotonic() < deadline, f"{address} is still there"
+            time.sleep(0.1)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
