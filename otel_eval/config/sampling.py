@@ -1,6 +1,6 @@
 """What can be configured of assembly and sampling. The text under a field is its documentation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
@@ -42,6 +42,10 @@ class Baseline(Section, frozen=True):
     rate: PositiveRate = 0.02
 
 
+OTHER_STRATUM: Final = "other"
+"""What is over `max_strata`."""
+
+
 class Strata(Section, frozen=True):
     """Rates by stratum: the values of `by` (attributes, or the names in README), joined by `/`.
 
@@ -57,6 +61,9 @@ class Strata(Section, frozen=True):
     def __post_init__(self) -> None:
         if bool(self.rates) and self.target_per_day is not None:
             raise ValueError("expected either rates or target_per_day")
+        for stratum in self.rates:
+            if stratum != OTHER_STRATUM and stratum.count("/") != len(self.by) - 1 and not set(stratum) & set("*?["):
+                raise ValueError(f"rates: {stratum!r:.100} is no stratum: expected values of {', '.join(self.by)}, joined by /")
 
 
 class Uncertainty(Section, frozen=True):

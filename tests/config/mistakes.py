@@ -120,6 +120,11 @@ MISTAKES = [
     Mistake(
         "address_twice", "api:\n  endpoint: 127.0.0.1:4317\n", ("c.yaml:2: api.endpoint: 127.0.0.1:4317 is", "grpc.endpoint too")
     ),
+    Mistake(
+        "stratum",
+        "sampling: {strata: {by: [a, b], rates: {x: 1}}}",
+        ("c.yaml:1: sampling.strata: rates: 'x' is no stratum: expected",),
+    ),
     # scrubbing and judging
     Mistake(
         "scrub_rule", "scrub: {rules: [email, emial]}", ("c.yaml:1: scrub.rules.[1]: 'emial'", "mean email? (allowed: card,")

@@ -26,9 +26,9 @@ def by_values(*names: str, **more: Any) -> Strata:
     [("shop/gold", 0.9), ("shop/free", 0.5), ("pay/gold", 0.3), ("pay/free", 0.1), ("", 0.1), ("a/b/c", 0.1), ("Shop/gold", 0.3)],
 )
 def test_of_fixed_rates_the_first_that_fits_counts(stratum: str, rate: float) -> None:
-    by = by_values("a", rates={"shop/gold": 0.9, "shop/*": 0.5, "*/gold": 0.3, "*": 0.1})
+    by = by_values("a", "b", rates={"shop/gold": 0.9, "shop/*": 0.5, "*/gold": 0.3, "*": 0.1})
     assert by.rate(NOTHING, stratum) == rate
-    assert by_values("a", rates={"x/*": 1.0}).rate(NOTHING, stratum) == 0.0
+    assert by_values("a", "b", rates={"x/*": 1.0}).rate(NOTHING, stratum) == 0.0
     assert by_values("a").rate(NOTHING, stratum) == 0.0  # traffic is counted by stratum, and that is all
 
 

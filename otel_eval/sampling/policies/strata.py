@@ -8,7 +8,7 @@ from msgspec import Struct
 from otel_eval.config import sampling as config
 from otel_eval.sampling.facts import Facts
 
-OTHER: Final = "other"
+OTHER: Final = config.OTHER_STRATUM
 _HOURS: Final = 7 * 24
 _DAY_MINUTES: Final = 24 * 60
 
