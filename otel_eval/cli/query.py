@@ -59,7 +59,7 @@ def query(
     The server is that of the configured exporter of type clickhouse, while the hop runs or not, or --server.
     """
     with plain_errors():
-        if [sql, name, listing or None, shown].count(None) != 3:
+        if [(sql or "").strip() or None, name, listing or None, shown].count(None) != 3:
             raise ConfigError("expected one of SQL, --named, --list and --show")
         if listing:
             _list()

@@ -55,6 +55,11 @@ def test_a_measure_that_is_none_is_not_taken_for_another() -> None:
     assert (found.exit_code, found.output) == (1, "otel-eval: quality_by_day: measure: 'pased': expected score or passed\n")
 
 
+@pytest.mark.parametrize("sql", ["", " \n"])
+def test_no_sql_is_no_question(sql: str) -> None:
+    assert run(sql).output == "otel-eval: expected one of SQL, --named, --list and --show\n"
+
+
 def test_a_named_query(asked: Any) -> None:
     found = asked("--named", "quality_by_day", "--service", "shop", "--evaluation", "task_completion", *WINDOW)
     assert found.exit_code == 0, found.output
