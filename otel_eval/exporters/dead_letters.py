@@ -4,8 +4,9 @@ Each is one file `<id>.letter` under the journal's directory: a line of JSON (ex
 then the request as it was sent. The id comes from the request's place in the journal, so that a crash between storing
 it and moving the cursor does not store it twice. The files count against the journal's disk budget.
 
-The store is bounded: over its size the oldest letters are deleted, counted and logged. A backend that refuses all of
-one kind (it takes traces but no logs, say) must not fill the disk budget, since then nothing would be accepted any more.
+The store is bounded: over its size the oldest letters are deleted, counted and logged, and before them one that is too
+large for it. A backend that refuses all of one kind (it takes traces but no logs, say) must not fill the disk budget,
+since then nothing would be accepted any more.
 """
 
 import json
@@ -88,19 +89,25 @@ class DeadLetters:
         return letter
 
     def _delete_oldest(self) -> None:
-        """Make room for another part of the store, so that it does not have to be looked through for each letter."""
-        letters = sorted((stat.st_mtime_ns, stat.st_size, path) for path, stat in self._files())
-        size = sum(size for _, size, _ in letters)
+        """Make room for another part of the store, so that it does not have to be looked through for each letter.
+
+        One that is larger than all that may stay goes first: the others must not go for it.
+        """
+        most = self._max_bytes - self._max_bytes // _PARTS
+        letters = sorted((stat.st_size <= most, stat.st_mtime_ns, stat.st_size, path) for path, stat in self._files())
+        size = sum(size for _, _, size, _ in letters)
         deleted = 0
-        for _, freed, path in letters:
-            if size <= self._max_bytes - self._max_bytes // _PARTS:
+        for _, _, freed, path in letters:
+            if size <= most:
                 break
             path.unlink(missing_ok=True)
             size -= freed
             deleted += 1
         if deleted:
             self.deleted.add(deleted)
-            _log.error("the dead-letter store is full; the oldest letters were deleted", deleted=deleted)
+            _log.error(
+                "the dead-letter store is full; the oldest letters, or what is too large for it, were deleted", deleted=deleted
+            )
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for path in self._directory.glob(f"*{_SUFFIX}"):

@@ -228,6 +228,14 @@ def test_letters_are_listed_by_age(tmp_path: Path) -> None:
     assert [letter.id.rpartition(".")[2] for letter in found] == ["3", "1", "2"]
 
 
+def test_a_letter_that_is_too_large_for_the_store_does_not_cost_the_others(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path, max_bytes=80_000)
+    for number in range(3):
+        letters.add("otlp", Kind.TRACES, str(number), bytes(1000), 1, "HTTP 400")
+    letters.add("otlp", Kind.TRACES, "large", bytes(90_000), 1, "HTTP 400")
+    assert [letter.id for letter in letters.letters()] == [f"otlp.traces.{number}" for number in range(3)]
+
+
 def test_a_full_store_deletes_the_oldest_letters_and_counts_them(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path, max_bytes=80_000)
     for number in range(200):
