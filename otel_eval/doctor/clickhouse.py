@@ -107,8 +107,15 @@ async def _asked(key: str, settings: ClickHouseExporter.Config, target: schema.T
         found.append(ok(key, f"{target.database}: the tables that are missing are made when a hop runs"))
     else:
         found.append(ok(key, f"{target.database}: the tables are there"))
-    found += [problem(key, one) for one in problems if "missing, or hidden" not in one]
+    found += [_told(key, one, settings) for one in problems if "missing, or hidden" not in one]
     return found + [warning(key, note) for note in (await schema.notes(client, target) if present else [])]
+
+
+def _told(key: str, text: str, settings: ClickHouseExporter.Config) -> Finding:
+    """What a schema check says; a hop with `create_schema` sets the Collector's tables right itself."""
+    if settings.create_schema and "deduplication window is off" in text:
+        return warning(key, f"{text}; a hop turns it on when it connects")
+    return problem(key, text)
 
 
 async def _lacking(client: ClickHouse, database: str) -> list[str]:

@@ -43,6 +43,17 @@ async def test_tables_are_missing_and_then_there(clickhouse_server: EmbeddedServ
     assert ("problem", "otel_evaluations: no column Warnings") in changed
 
 
+async def test_tables_of_a_collector_are_no_problem(
+    clickhouse_server: EmbeddedServer, database: Database, tmp_path: Path
+) -> None:
+    await schema.apply(database.client, schema.Target(database=database.name))
+    await database.client.command("ALTER TABLE otel_traces MODIFY SETTING non_replicated_deduplication_window = 0")
+    said = "otel_traces: the deduplication window is off, so a retry can store rows twice"
+    by_the_hop = await looked(tmp_path, settings(clickhouse_server, database.name))
+    assert ("warning", f"{said}; a hop turns it on when it connects") in by_the_hop
+    assert ("problem", said) in await looked(tmp_path, settings(clickhouse_server, database.name, create_schema=False))
+
+
 async def test_a_user_who_may_not_write(clickhouse_server: EmbeddedServer, database: Database, tmp_path: Path) -> None:
     without_tables = await looked(tmp_path, settings(clickhouse_server, database.name, "reader"))
     assert "this user lacks CREATE TABLE, CREATE VIEW, INSERT" in without_tables[2][1]
