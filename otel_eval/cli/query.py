@@ -1,7 +1,11 @@
 """`otel-eval query`: SQL, or a query of the library, to the ClickHouse that a hop writes to."""
 
 import asyncio
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -79,7 +83,23 @@ def query(
             given = {key: value for key, value in named.items() if value is not None}
             question = _question(sql, name, given | dict(map(_pair, params)))
             where = _named_server(server, password_file) if server is not None else _configured(file, settings)
-            asyncio.run(_ask(where, question, fmt, output))
+            with _ended_by_ctrl_c(where):
+                asyncio.run(_ask(where, question, fmt, output))
+
+
+@contextmanager
+def _ended_by_ctrl_c(where: "Endpoint | InProcess") -> Iterator[None]:
+    """Ctrl-C ends this process at once where the engine is in it: that cannot be interrupted, but survives being killed."""
+    from otel_eval.clickhouse.endpoint import InProcess
+
+    if not isinstance(where, InProcess) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _list() -> None:

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from otel_eval.clickhouse import queries
 from otel_eval.clickhouse.client import ClickHouse, Rows
 from otel_eval.clickhouse.endpoint import endpoint_of
 from otel_eval.clickhouse.server import EmbeddedServer
+from otel_eval.doctor.storage import owner
 from tests.clickhouse import history
 from tests.clickhouse.conftest import Database
 from tests.clickhouse.history import DAY, MIDNIGHT
@@ -209,3 +212,24 @@ def test_a_configuration_without_clickhouse(tmp_path: Path) -> None:
     found = run("SELECT 1", "--config", str(config))
     assert found.exit_code == 1
     assert "expected one of type clickhouse, not 0; or give --server" in found.output
+
+
+async def test_ctrl_c_ends_a_query_of_the_directory_alone(tmp_path: Path) -> None:
+    """The engine in this process cannot be interrupted."""
+    server = EmbeddedServer(tmp_path / "engine")
+    await server.start()
+    client = ClickHouse(endpoint_of(server, "writer"))
+    await client.command("CREATE DATABASE otel")
+    await client.close()
+    await server.stop()
+    (config := tmp_path / "otel-eval.yaml").write_text(CONFIG.format(directory=server.directory))
+    forever = "SELECT sleepEachRow(3) FROM numbers(100) SETTINGS max_block_size = 1"
+    line = [sys.executable, "-m", "otel_eval", "query", forever, "--config", str(config)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        while owner(server.directory) != str(running.pid):
+            assert running.poll() is None
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=30)
+    assert running.returncode == -signal.SIGINT, said
