@@ -5,6 +5,7 @@ the new parts from the new configuration, replaces the ones whose section change
 """
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections.abc import Awaitable, Callable
@@ -31,7 +32,8 @@ from otel_eval.telemetry import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_RESTART_S, _MEASURE_S = 1.0, 5.0
+_RESTART_S = 1.0
+_MEASURE_S = 5.0
 
 
 class Service:
@@ -203,11 +205,9 @@ class Service:
         self.metrics.forget_gauges(exporter=name)
 
     async def _drain(self, timeout_s: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await asyncio.gather(*(running.drain() for running in self._exporters.values()))
-        except TimeoutError:
-            pass
         left = {name: running.behind for name, running in self._exporters.items() if running.behind}
         for name, behind in left.items():
             _log.warning("not everything was sent; the next start goes on with it", exporter=name, behind_bytes=behind)
