@@ -40,11 +40,10 @@ class Service:
     """One hop. `start`, then `stop`; `reload` in between as often as wanted."""
 
     def __init__(self, loaded: Loaded) -> None:
-        self._config = loaded.config
+        config = self._config = loaded.config
         self._source = loaded.source
         for note in loaded.notes:
             _log.warning(note)
-        config = self._config
         exporters = build_exporters(config)
         self.metrics = Metrics()
         self._dead_letters = DeadLetters(config.journal.directory, (config.journal.max_size_mib << 20) // 10)
@@ -66,8 +65,7 @@ class Service:
         self._exporters: dict[str, RunningExporter] = {}
         self._dead_letters_seen = (0, 0)  # number and bytes
         desk = self._sampler.desk if self._sampler is not None else None
-        evaluate = self._evaluator(config)
-        self._servers = Servers(self._intake.accept, desk, evaluate, self.metrics, self.state)
+        self._servers = Servers(self._intake.accept, desk, self._evaluator(config), self.metrics, self.state)
         self._tasks: list[asyncio.Task[None]] = []
         self._sampling: asyncio.Task[None] | None = None
         self._stopping = False

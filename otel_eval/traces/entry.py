@@ -52,9 +52,10 @@ class Told(Struct, frozen=True, array_like=True, tag="told"):
 class Entry(Struct, array_like=True):
     """One trace. Times in ns of the journal's clock; `spans_at` and `logs_at` are packed ranges of journal positions.
 
-    `complete` says that a local root or an end signal has been seen. `due_ns` is the time at which it fell or falls
-    due, `timer_ns` the one that it waits for, 0 for none. `decided_ns` is that of the first decision, 0 before it;
-    `revision` counts decisions. `behind` is what came while it waited for its decision, and counts for the next one.
+    `complete` says that a local root or an end signal has been seen; `place` grows from each that is opened to the next.
+    `due_ns` is the time at which it fell or falls due, `timer_ns` the one that it waits for, 0 for none.
+    `decided_ns` is that of the first decision, 0 before it; `revision` counts decisions. `behind` is what came while it
+    waited for its decision, and counts for the next one.
 
     What the sampler keeps with a trace: its random number `r` and where that is from, its probability `pi`, the
     rate `wanted` for it, whether it is `chosen`, how it was `counted`, and feedback `heard` from elsewhere. `first`: a
@@ -84,6 +85,7 @@ class Entry(Struct, array_like=True):
     first: bool = False
     holds: bool = False
     held: tuple[bytes, ...] = ()
+    place: int = 0
 
     def ranges(self, kind: Kind) -> list[tuple[int, int]]:
         """Where its requests of this kind are in the journal: from, to."""

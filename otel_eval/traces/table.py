@@ -2,8 +2,8 @@
 
 A trace is known here by the positions of its requests in the journal and a few numbers, so it takes less than 1 kB
 whatever its prompts. Time is the journal's: a trace falls due by the arrival times that the journal has recorded, so the
-same requests make the same traces due in the same order when they are read again. For the same reason what comes for a
-trace that waits for its decision counts as late.
+same requests make the same traces due in the same order when they are read again: of those that fall due together, in
+the one in which they were opened, that of the turns of a session. What comes for one that waits for its decision is late.
 
 A trace falls due
 - `quiet_period` after its last request, once a local root or an end signal has been seen, or when it came late;
@@ -64,6 +64,7 @@ class TraceTable:
         self._timers: dict[int, list[bytes]] = {}  # by time in steps of _STEP_NS
         self._steps: list[int] = []  # a heap of the keys of _timers
         self._now = 0  # the steps before this one are over
+        self._places = 0
         self._pins: dict[Kind, deque[tuple[int, bytes]]] = {Kind.TRACES: deque(), Kind.LOGS: deque()}
 
     def get(self, trace_id: bytes) -> Entry | None:
@@ -128,8 +129,8 @@ class TraceTable:
                     if due_ns // _STEP_NS > over:
                         self._set_timer(trace_id, entry, due_ns)
                     else:
-                        fallen.append((due_ns, trace_id))
-            for due_ns, trace_id in sorted(set(fallen)):
+                        fallen.append((due_ns, entry.place, trace_id))
+            for due_ns, _, trace_id in sorted(set(fallen)):
                 self._fall_due(trace_id, self.open[trace_id], due_ns)
         self._now = step
         while self.decided and self.is_over((first := next(iter(self.decided.items())))[1]):
@@ -162,12 +163,9 @@ class TraceTable:
     def lowest(self, kind: Kind) -> int | None:
         """The lowest position in the log of that kind that a trace here needs."""
         pins = self._pins[kind]
-        while pins:
-            position, trace_id = pins[0]
-            if self._holds(kind, position, trace_id):
-                return position
+        while pins and not self._holds(kind, *pins[0]):
             pins.popleft()
-        return None
+        return pins[0][0] if pins else None
 
     def forget_decided(self, kind: Kind, position: int) -> None:
         """Forget decided traces that need what stands before this position of the log."""
@@ -183,6 +181,7 @@ class TraceTable:
     def restore(self, opened: dict[bytes, Entry], due: dict[bytes, Entry], decided: dict[bytes, Entry]) -> None:
         """Go on with what another one held."""
         self.open, self.due, self.decided = opened, due, decided
+        self._places = max((entry.place for entry in opened.values()), default=0)
         for trace_id, entry in opened.items():
             self._set_timer(trace_id, entry, entry.timer_ns)
         for kind in self._pins:
@@ -229,6 +228,7 @@ class TraceTable:
             del self.decided[trace_id]
             entry.opened_ns, entry.last_ns, entry.trigger = now, now, Trigger.LATE
             entry.complete = entry.complete or has_root
+        self._places = entry.place = self._places + 1
         self.open[trace_id] = entry
         self._set_timer(trace_id, entry, self._due_ns(entry))
         return entry

@@ -96,8 +96,8 @@ class TableMachine(RuleBasedStateMachine):
         self.table.advance(self.now)
         if self.now // STEP == self.step:
             return
-        ready = [(model.falls_due(), key(number), number) for number, model in self.having("open")]
-        for due, _, number in sorted(one for one in ready if one[0] // STEP < self.now // STEP):
+        ready = [(model.falls_due(), number) for number, model in self.having("open")]  # as they were opened
+        for due, number in sorted((one for one in ready if one[0] // STEP < self.now // STEP), key=lambda one: one[0]):
             self.fall_due(number, due)
         self.step = self.now // STEP
         self.forget()
