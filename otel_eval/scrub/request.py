@@ -1,7 +1,8 @@
 """Scrubbing whole requests, as they go onto the judge queue."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
@@ -54,8 +55,6 @@ _REQUESTS: Final = {
     Kind.LOGS: lens_classes("otel_eval.scrub.logs", {**_COMMON, **_LOG_RECORD})["Request"],
 }
 
-_SHORT = 256
-
 
 def scrub_request(kind: Kind, body: bytes, scrubber: Scrubber) -> bytes:
     """An OTLP traces or logs request with every text in it scrubbed, and without the attributes that may not go.
@@ -71,9 +70,9 @@ def scrub_request(kind: Kind, body: bytes, scrubber: Scrubber) -> bytes:
         raise PermanentError(f"not an OTLP {kind} request: the protobuf is malformed") from None
     work = _Work(scrubber)
     work.leave_out_and_collect(request)
-    work.replace_all(scrubber.text)
+    work.replace_all(scrubber.texts)
     if scrubber.counts:
-        work.replace_all(scrubber.known)
+        work.replace_all(partial(map, scrubber.known))
     return request.SerializeToString() if work.changed else body
 
 
@@ -98,18 +97,15 @@ class _Work:
                 for item in value:
                     self.leave_out_and_collect(item)
 
-    def replace_all(self, replace: Callable[[str], str]) -> None:
-        """Put what `replace` makes of it in the place of every text; keys and names come many times and are done once."""
-        done: dict[bytes, bytes] = {}
-        for message, name in self._fields:
-            raw = getattr(message, name)
-            scrubbed = done.get(raw)
-            if scrubbed is None:
-                # Bytes that are not UTF-8 become half surrogates, which no rule matches, and bytes again.
-                scrubbed = replace(_decode(raw)).encode(errors="surrogateescape")
-                if len(raw) <= _SHORT:
-                    done[raw] = scrubbed
-            if scrubbed != raw:
+    def replace_all(self, replace: Callable[[Iterable[str]], Iterable[str]]) -> None:
+        """Put what `replace` makes of them in the place of the texts; those that come many times are done once."""
+        raws = list(dict.fromkeys(getattr(message, name) for message, name in self._fields))
+        # Bytes that are not UTF-8 become half surrogates, which no rule matches, and bytes again.
+        done = (text.encode(errors="surrogateescape") for text in replace(map(_decode, raws)))
+        changed = {raw: scrubbed for raw, scrubbed in zip(raws, done, strict=True) if scrubbed != raw}
+        for message, name in self._fields if changed else ():
+            scrubbed = changed.get(getattr(message, name))
+            if scrubbed is not None:
                 setattr(message, name, scrubbed)
                 self.changed = True
 

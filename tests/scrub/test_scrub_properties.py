@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from otel_eval.errors import PermanentError
 from otel_eval.records import Kind
 from otel_eval.scrub import PLACEHOLDER, Scrubber, ScrubConfig, find, scrub_request
+from otel_eval.scrub.reading import read
 from otel_eval.scrub.rules import RULES
+from otel_eval.scrub.rules.finding import Rule
+from otel_eval.scrub.scrubber import APART
 from otel_eval.wire import lens
 from tests import oracle, strategies
 from tests.scrub import values
@@ -181,3 +184,19 @@ def test_any_bytes_give_a_request_or_a_permanent_error(kind: Kind, data: st.Data
     else:
         assert lens.count_items(kind, scrubbed) == lens.count_items(kind, body)
         assert scrub_request(kind, scrubbed, Scrubber(CONFIG)) == scrubbed
+
+
+@MANY
+@given(st.lists(texts(), max_size=6))
+def test_texts_at_once_come_out_as_one_after_the_other(given: list[str]) -> None:
+    """What stands in one text neither hides a value in the next one nor makes one there."""
+    together, alone = Scrubber(CONFIG), Scrubber(CONFIG)
+    assert list(together.texts(given)) == [alone.text(text) for text in given]
+    assert together.counts == alone.counts
+
+
+@MANY
+@given(st.sampled_from(list(RULES.values())), texts(), st.lists(texts(), max_size=3), st.lists(texts(), max_size=3))
+def test_a_rule_sees_a_value_between_other_texts_too(rule: Rule, text: str, before: list[str], behind: list[str]) -> None:
+    said = [read(one).text for one in (*before, text, *behind)]
+    assert any(rule(APART.join(said))) or not any(rule(said[len(before)]))
