@@ -10,7 +10,7 @@ starve it: other calls get the rest at most. A call whose price is unknown count
 reported as one of unknown cost, as is every call that has not been settled.
 
 The worst case is far above the usual cost, so a call that does not fit waits while others under way may give back
-room, and is refused only then. Bookings made at the same time share one transaction.
+room, and is refused only then.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from msgspec import Meta, Struct
 from otel_eval.config.models import Fraction, Positive
 from otel_eval.config.section import Section
 from otel_eval.errors import ConfigError
+from otel_eval.judging.bookings import Answered, Bookings
 from otel_eval.judging.budget_file import NANO, Booked, BudgetFile, Change, Full, Limit, Period, Spent, bounds, utc
 from otel_eval.judging.llm import Failure, JudgeError
 
@@ -97,17 +98,12 @@ class Reservation(Struct, frozen=True):
     lasting: bool = False
 
 
-_Answer = asyncio.Future[Full | NotAsked | None]
-
-
 class Budget:
     """The budget in one file; `clock` is the wall clock. Raises ConfigError when the file cannot be used."""
 
     def __init__(self, path: Path, config: BudgetConfig, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self._limits = _limits(config)
-        self._waiting: list[tuple[Change, _Answer]] = []
-        self._writing: asyncio.Task[None] | None = None
         self._open: dict[int, Reservation] = {}
         self._lasting: set[int] = set()
         self._under_way: Counter[tuple[int, bool, str]] = Counter()
@@ -116,8 +112,7 @@ class Budget:
         self._usual_nano = 0.0
         self._told: set[tuple[str, bool, float]] = set()
         try:
-            self._file = BudgetFile(path, self._limits)
-            self._booked = self._file.booked(clock())
+            self._bookings = Bookings(BudgetFile(path, self._limits), clock)
         except (sqlite3.Error, OSError) as error:
             raise ConfigError(f"{path}: the judges' budget cannot be kept in this file: {error}") from error
 
@@ -135,8 +130,6 @@ class Budget:
             refusal = await self._try(Change(hour_s, baseline, Spent(nano or 0, 1, 1), checked=True))
             if refusal is None:
                 return self._opened(hour_s, baseline, nano, lasting=lasting)
-            if isinstance(refusal, NotAsked):
-                raise refusal
             if lasting or (len(self._open) == len(self._lasting) and not news.is_set()):
                 raise self._exceeded(refusal, baseline)
             await news.wait()
@@ -152,24 +145,24 @@ class Budget:
         if nano is not None:
             if worst is not None and nano > worst:
                 _log.warning("a judge call has cost more than its worst case", cost_usd=cost_usd, worst_usd=worst / NANO)
-            self._book(Change(reservation.hour_s, reservation.baseline, Spent(nano - (worst or 0), 0, -1)))
+            self._bookings.add(Change(reservation.hour_s, reservation.baseline, Spent(nano - (worst or 0), 0, -1)))
 
     def release(self, reservation: Reservation) -> None:
         """Undo a reservation: the call was not made, or is certainly not billed."""
         self._close(reservation)
-        self._book(Change(reservation.hour_s, reservation.baseline, Spent(-(reservation.nano_usd or 0), -1, -1)))
+        self._bookings.add(Change(reservation.hour_s, reservation.baseline, Spent(-(reservation.nano_usd or 0), -1, -1)))
 
     def spent(self, period: Period) -> Booked:
         """What is booked in the current period, as of our last booking."""
         start = bounds(period, self.clock())[0]
-        booked = self._booked[period]
+        booked = self._bookings.booked[period]
         return booked if booked.start == start else Booked(start, Spent(), Spent())
 
     def pressure(self, *, baseline: bool) -> int:
         """How much of the tightest limit is used, as a level: 0, 70, 80, 90 or 100 %.
 
-        It is 100 as soon as what is left does not hold a usual call. Calls under way do not count yet. For other
-        purposes than the baseline, the limits are those without the baseline's share.
+        It is 100 as soon as what is left does not hold a usual call. Calls under way do not count yet, and one of the last
+        second may count at its worst case. For other purposes than the baseline, the limits are those without its share.
         """
         purposes = {True, False}
         levels = [self._level(limit, limit.most, purposes, self.spent(limit.period).total) for limit in self._limits]
@@ -180,11 +173,7 @@ class Budget:
 
     async def close(self) -> None:
         """Write what is still to be settled, and close the file."""
-        if self._waiting and self._writing is None:
-            self._writing = asyncio.ensure_future(self._write())
-        while self._writing is not None:  # an undone reservation begins another one
-            await self._writing
-        self._file.close()
+        await self._bookings.close()
 
     def _level(self, limit: Limit, most: int, purposes: Container[bool], booked: Spent) -> int:
         start = bounds(limit.period, self.clock())[0]
@@ -233,47 +222,21 @@ class Budget:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def _try(self, change: Change) -> Full | NotAsked | None:
-        answer = self._book(change)
+    async def _try(self, change: Change) -> Full | None:
+        answer = self._bookings.add(change)
         try:
-            return await asyncio.shield(answer)
+            found = await asyncio.shield(answer)
         except asyncio.CancelledError:
             answer.add_done_callback(lambda answer: self._undo(change, answer))
             raise
+        if isinstance(found, sqlite3.Error):
+            raise NotAsked(f"the judges' budget cannot be written: {found}", _FILE_RETRY_S)
+        return found
 
-    def _undo(self, change: Change, answer: _Answer) -> None:
+    def _undo(self, change: Change, answer: Answered) -> None:
         """Nobody waits for the answer any more, so the call is not made."""
         if not answer.cancelled() and answer.result() is None:
-            self._book(Change(change.hour_s, change.baseline, Spent(*(-value for value in change.spent))))
-
-    def _book(self, change: Change) -> _Answer:
-        answer: _Answer = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, answer))
-        if self._writing is None:
-            self._writing = asyncio.ensure_future(self._write())
-        return answer
-
-    async def _write(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
-                    answers, self._booked = await asyncio.to_thread(self._file.book, [one[0] for one in batch], self.clock())
-                except sqlite3.Error as error:
-                    self._refuse(batch, str(error))
-                    return
-                for (_, answer), full in zip(batch, answers, strict=True):
-                    answer.set_result(full)
-        finally:
-            self._writing = None
-
-    def _refuse(self, batch: list[tuple[Change, _Answer]], reason: str) -> None:
-        """The file cannot be written: nothing is asked, and what was to be settled is tried with the next reservation."""
-        _log.error("the judges' budget cannot be written, so no judge is asked", reason=reason)
-        for change, answer in batch:
-            if change.checked:
-                answer.set_result(NotAsked(f"the judges' budget cannot be written: {reason}", _FILE_RETRY_S))
-        self._waiting[:0] = [one for one in batch if not one[0].checked]
+            self._bookings.add(Change(change.hour_s, change.baseline, Spent(*(-value for value in change.spent))))
 
 
 def _limits(config: BudgetConfig) -> list[Limit]:
