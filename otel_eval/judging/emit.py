@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
@@ -41,8 +41,12 @@ def spans(judgement: Judgement, besides: Collection[int] = ()) -> bytes:
     group = ResourceSpans.FromString(judgement.resource)
     scope = group.scope_spans.add()
     scope.scope.name, scope.scope.version = OWN_SCOPE.decode(), __version__
+    of_all = Span()
+    _put(of_all.attributes, _of_all(judgement))
     for score, own_id in wanted:
-        _span(scope.spans.add(), judgement, score, own_id)
+        span = scope.spans.add()
+        _span(span, judgement, score, own_id)
+        span.MergeFrom(of_all)
     return ExportTraceServiceRequest(resource_spans=[group]).SerializeToString()
 
 
@@ -53,8 +57,12 @@ def events(judgement: Judgement) -> bytes:
     group = ResourceLogs.FromString(judgement.resource)
     scope = group.scope_logs.add()
     scope.scope.name, scope.scope.version = OWN_SCOPE.decode(), __version__
+    of_all = LogRecord()
+    _put(of_all.attributes, _of_all(judgement))
     for score in judgement.scores:
-        _event(scope.log_records.add(), judgement, score)
+        record = scope.log_records.add()
+        _event(record, judgement, score)
+        record.MergeFrom(of_all)
     return ExportLogsServiceRequest(resource_logs=[group]).SerializeToString()
 
 
@@ -117,7 +125,7 @@ def _span(span: Span, judgement: Judgement, score: Score, own_id: bytes) -> None
             f"{prefix}identifier": score.version[:16],
             "session.id": judgement.session_id,
             "gen_ai.conversation.id": judgement.session_id,
-            **_own(judgement, score),
+            **_own(score),
         },
     )
     _put(span.events.add(name=EVENT, time_unix_nano=score.end_ns).attributes, result)
@@ -130,7 +138,7 @@ def _event(record: LogRecord, judgement: Judgement, score: Score) -> None:
     record.trace_id, record.span_id = bytes.fromhex(judgement.trace_id), bytes.fromhex(score.span_id)
     record.time_unix_nano = record.observed_time_unix_nano = score.end_ns
     record.flags = 1
-    _put(record.attributes, {**_result(score), **_own(judgement, score)})
+    _put(record.attributes, {**_result(score), **_own(score)})
 
 
 def _result(score: Score) -> dict[str, Any]:
@@ -142,8 +150,21 @@ def _result(score: Score) -> dict[str, Any]:
     }
 
 
-def _own(judgement: Judgement, score: Score) -> dict[str, Any]:
-    """What a reader needs to weigh the score, under our own names."""
+def _of_all(judgement: Judgement) -> dict[str, Any]:
+    """What a reader needs to weigh any score of the trace, under our own names."""
+    return {
+        "otel_eval.sampling.probability": judgement.pi,
+        "otel_eval.sampling.policy": judgement.policy,
+        "otel_eval.sampling.reason": judgement.reasons,
+        "otel_eval.sampling.r": f"{judgement.r:014x}",
+        "otel_eval.sampling.stratum": judgement.stratum,
+        "otel_eval.signals": judgement.signals,
+        "otel_eval.revision": judgement.revision,
+    }
+
+
+def _own(score: Score) -> dict[str, Any]:
+    """What a reader needs to weigh this score, under our own names."""
     use = score.judge
     judge: dict[str, Any] = {}
     if use is not None:
@@ -171,37 +192,28 @@ def _own(judgement: Judgement, score: Score) -> dict[str, Any]:
         "otel_eval.evidence": score.evidence[:_MAX_EVIDENCE],
         "otel_eval.warnings": score.warnings,
         "otel_eval.cached": score.cached or None,
-        "otel_eval.sampling.probability": judgement.pi,
-        "otel_eval.sampling.policy": judgement.policy,
-        "otel_eval.sampling.reason": judgement.reasons,
-        "otel_eval.sampling.r": f"{judgement.r:014x}",
-        "otel_eval.sampling.stratum": judgement.stratum,
-        "otel_eval.signals": judgement.signals,
-        "otel_eval.revision": judgement.revision,
         **judge,
     }
 
 
 def _put(target: Any, attributes: Mapping[str, Any]) -> None:
-    """Add the attributes that say something."""
+    """Add the attributes that say something. To fill what is there takes half the time of making messages to be copied."""
     for name, value in attributes.items():
         if value is not None and value not in ("", ()):
-            target.append(KeyValue(key=name, value=_any(value)))
+            _fill(target.add(key=name).value, value)
 
 
-def _any(value: Any) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return AnyValue(int_value=value)
-    if isinstance(value, int | float):
-        return AnyValue(double_value=value)
+def _fill(target: AnyValue, value: Any) -> None:
     if isinstance(value, str):
-        return AnyValue(string_value=value.encode(errors="replace").decode())
-    made = AnyValue()
-    made.array_value.values.extend(_any(item) for item in _texts(value))
-    return made
-
-
-def _texts(values: Iterable[Any]) -> Iterable[Any]:
-    return [value for value in values if value != ""]
+        target.string_value = value if value.isascii() else value.encode(errors="replace").decode()
+    elif isinstance(value, bool):
+        target.bool_value = value
+    elif isinstance(value, int) and -(2**63) <= value < 2**63:
+        target.int_value = value
+    elif isinstance(value, int | float):
+        target.double_value = value
+    else:
+        target.array_value.SetInParent()  # also when it is empty
+        for item in value:
+            if item != "":
+                _fill(target.array_value.values.add(), item)
