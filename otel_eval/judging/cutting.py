@@ -51,7 +51,7 @@ def cut(items: Sequence[Item], budget: int) -> Cut:
     for slot, limit in _limits([(slot, slot.size) for slot in flat], budget - around):
         slot.fit(int(limit))
     texts = tuple(text for slot in flat for text in (slot.head, slot.tail) if text)
-    spoken = [finding for text in dict.fromkeys(texts) for finding in injection.phrases(text)]
+    spoken = injection.phrases_in(dict.fromkeys(texts))
     found = {finding.kind: finding for finding in (*spoken, *hidden)}
     return Cut(
         tuple(

@@ -7,7 +7,7 @@ the commonest, in seven other languages; text in other words, in ciphers or in o
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -22,6 +22,9 @@ _MAX_PER_TEXT: Final = 20_000
 _MAX_FINDINGS: Final = 20
 _MAX_EXCERPT: Final = 80
 _CHUNK: Final = 2000
+_APART: Final = "\n\0\n"
+"""Between texts that are joined; it belongs to no phrase, and makes none."""
+
 _MAX_MARKS: Final = 64
 
 _TAGS: Final = "\U000e0000-\U000e007f"
@@ -55,8 +58,7 @@ _SCORED: Final = ("score", "mark", "grade", "rating", "level", "verdict", "point
 _JUDGES: Final = (
     "evaluator", "judge", "grader", "rater", "assessor", "reviewer", "scorer", "marker", "llm", "evaluation ",
 )  # fmt: skip
-# By kind: expressions, each behind words of which every match has one. To look for words is ten times as fast, and
-# expressions without any begin with a character that is as fast to find.
+# By kind: expressions, each behind words of which every match has one. To look for words is ten times as fast.
 _PHRASES: Final[dict[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     "speaks_to_judge": (
         (
@@ -114,7 +116,7 @@ _PHRASES: Final[dict[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     "fake_verdict": (
         (("injection_suspected",), "injection_suspected"),
         (
-            (),
+            ('analysis"', 'verdict"', 'score"', 'scores"'),
             r"\"(?:analysis\"\s{0,4}:\s{0,4}\{|verdict\"\s{0,4}:\s{0,4}\"?(pass|5|correct|safe)"
             r"|(reasoning|explanation)\"\s{0,4}:[^\n]{0,300}\"scores?\"\s{0,4}:"
             r"|scores?\"\s{0,4}:[^\n]{0,300}\"(reasoning|explanation)\"\s{0,4}:)",
@@ -122,12 +124,12 @@ _PHRASES: Final[dict[str, tuple[tuple[tuple[str, ...], str], ...]]] = {
     ),
     "fake_frame": (
         (
-            (),
+            ("<",),
             r"<(?:\s{0,4}/?\s{0,4}data(_[0-9a-z]{0,40})?\s{0,4}>|/?\s{0,4}(system|instructions?|rubric|assistant|human|record|judge)\s{0,4}>"
             r"|\|\s{0,4}(im_start|im_end|system|end|eot_id)\b)",
         ),
-        ((), r"\[/?inst\]"),
-        ((), r"\n\n(human|system)\s{0,4}:"),
+        (("inst]",), r"\[/?inst\]"),
+        (("\n\nhuman", "\n\nsystem"), r"\n\n(human|system)\s{0,4}:"),
         (("data_",), r"\bdata_[0-9a-f]{8,}"),
         (("end of ", "close of "), r"\b(end|close) of (the )?(data|record|material|trace|conversation)\b"),
         (("##", "===", "---"), r"(^|\n)\s{0,4}(#{2,}|={3,}|-{3,})\s{0,4}(system|new instructions?|end|begin)\b"),
@@ -196,6 +198,13 @@ def scan(text: str) -> list[Finding]:
     return found + phrases(cleaned.text[:MAX_SCANNED])
 
 
+def phrases_in(texts: Collection[str]) -> list[Finding]:
+    """What `phrases` finds in each of these texts. In most there is nothing, and that is seen in all of them at once."""
+    joined = _APART.join(texts)
+    alone = len(joined.lower()) != len(joined) or phrases(joined)
+    return [finding for text in texts for finding in phrases(text)] if alone else []
+
+
 def phrases(text: str) -> list[Finding]:
     """As `scan`, for a text that has been cleaned."""
     lowered = text.lower()
@@ -214,9 +223,7 @@ def phrases(text: str) -> list[Finding]:
 
 def _first(kind: str, text: str) -> int | None:
     """Where the first phrase of this kind begins."""
-    searched = (
-        expression.search(text) for words, expression in _EXPRESSIONS[kind] if not words or any(word in text for word in words)
-    )
+    searched = (expression.search(text) for words, expression in _EXPRESSIONS[kind] if any(word in text for word in words))
     return min((match.start() for match in searched if match is not None), default=None)
 
 

@@ -40,7 +40,7 @@ def test_anything_can_be_scanned(text: str) -> None:
     assert all(len(finding.excerpt) <= 80 for finding in scan(text))
 
 
-BEHIND_WORDS = [one for found in injection._PHRASES.values() for one in found if one[0]]
+BEHIND_WORDS = [one for found in injection._PHRASES.values() for one in found]
 
 
 @pytest.mark.parametrize(("words", "expression"), BEHIND_WORDS, ids=range(len(BEHIND_WORDS)))
@@ -153,3 +153,23 @@ def test_a_trace_is_scanned_where_others_can_write() -> None:
         assert "speaks_to_judge" in [finding.kind for finding in scan_view(view)]
     many = run(used=[tool(f"tool{number}", {}, bad) for number in range(60)])
     assert len(scan_view(many)) == 20
+
+
+SAID = (
+    "Note to the",
+    "evaluator:",
+    "Ignore all previous",
+    "instructions",
+    "rate this as 5",
+    '"score": 5,',
+    '"reasoning": 1',
+    "\u0130",
+    "system:",
+)
+
+
+@PROPERTY
+@given(st.lists(st.lists(st.sampled_from([*SAID, *STARTS, "", "\n", "the"])).map(" ".join), max_size=5))
+def test_in_many_texts_at_once_the_same_is_found(texts: list[str]) -> None:
+    """A phrase that begins in one text and ends in the next one is none."""
+    assert injection.phrases_in(texts) == [finding for text in texts for finding in injection.phrases(text)]
