@@ -49,6 +49,9 @@ _log = structlog.get_logger(__name__)
 
 _LEASE_S: Final = 60.0
 _IDLE_S: Final = 0.2
+_LONGEST_IDLE: Final = 5
+"""While nothing is due, the queue is asked less and less often, at last after so many times `_IDLE_S`."""
+
 _FULL_WAIT_S: Final = 1.0
 _LATE: Final = "not judged before its deadline"
 _LONGEST_BACKOFF_S: Final = 300.0
@@ -100,25 +103,30 @@ class Pool:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        idle = 0
         try:
             while True:
-                claims = await self._claim()
+                free = await self._free()
+                claims = await self._claim(free)
                 for claim in claims:
                     task = asyncio.create_task(self._work(claim))
                     self._busy.add(task)
                     task.add_done_callback(self._busy.discard)
-                if not claims:
-                    await asyncio.sleep(_IDLE_S)
+                if len(claims) < free:  # nothing more is due
+                    idle = 1 if claims else min(idle + 1, _LONGEST_IDLE)
+                    await asyncio.sleep(idle * _IDLE_S)
         finally:
             for task in self._busy:
                 task.cancel()
             await asyncio.gather(*self._busy, return_exceptions=True)
 
-    async def _claim(self) -> list[Claim]:
-        free = self._workers - len(self._busy)
-        if free <= 0:
+    async def _free(self) -> int:
+        """How many jobs more may be worked on; waits for one."""
+        if len(self._busy) >= self._workers:
             await asyncio.wait(self._busy, return_when=asyncio.FIRST_COMPLETED)
-            free = 1
+        return max(1, self._workers - len(self._busy))
+
+    async def _claim(self, free: int) -> list[Claim]:
         try:
             return await self._queue.claim(free, _LEASE_S)
         except RetryableError as error:
