@@ -14,8 +14,8 @@ from otel_eval.errors import PermanentError
 from otel_eval.records import Kind
 from otel_eval.scrub import PLACEHOLDER, Scrubber, ScrubConfig, find, scrub_request
 from otel_eval.scrub.reading import read
-from otel_eval.scrub.rules import RULES
-from otel_eval.scrub.rules.finding import Rule
+from otel_eval.scrub.rules import RULES, national_id
+from otel_eval.scrub.rules.finding import Rule, scan, shape
 from otel_eval.scrub.scrubber import APART
 from otel_eval.wire import lens
 from tests import oracle, strategies
@@ -200,3 +200,12 @@ def test_texts_at_once_come_out_as_one_after_the_other(given: list[str]) -> None
 def test_a_rule_sees_a_value_between_other_texts_too(rule: Rule, text: str, before: list[str], behind: list[str]) -> None:
     said = [read(one).text for one in (*before, text, *behind)]
     assert any(rule(APART.join(said))) or not any(rule(said[len(before)]))
+
+
+@MANY
+@given(
+    st.text("0123456789 .-/ABZé", max_size=60) | st.integers(0, 1 << 32).map(lambda seed: values.national_id(random.Random(seed)))
+)
+def test_a_national_id_is_seen_in_the_shape_of_a_text(text: str) -> None:
+    for pattern, form in ((national_id._DIGITS, national_id._DIGITS_SHAPE), (national_id._BUT_NINE, national_id._BUT_NINE_SHAPE)):
+        assert form.search(shape(text)) or not list(scan(pattern, text, "NATIONAL_ID", national_id._any_form))
