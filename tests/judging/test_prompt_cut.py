@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_eval.judging import injection
-from otel_eval.judging.cutting import MIN_BYTES, cut
+from otel_eval.judging.cutting import MIN_BYTES, cut, line
 from otel_eval.judging.material import Item
 from tests.strategies import PROPERTY
 
@@ -33,9 +33,9 @@ def steps(draw: st.DrawFn) -> list[Item]:
 @given(steps(), st.sampled_from([MIN_BYTES, 8000, 60_000]))
 def test_the_budget_is_kept_whatever_there_is(items: list[Item], budget: int) -> None:
     shown = cut(items, budget)
-    assert sum(len(line.encode()) + 1 for line in shown.lines) <= budget
-    found = [json.loads(line) for line in shown.lines]
-    assert [line["part"] for line in found if line["part"] not in {"tool", "left_out"}] == [
+    assert sum(len(one.encode()) + 1 for one in shown.lines) <= budget
+    found = [json.loads(one) for one in shown.lines]
+    assert [one["part"] for one in found if one["part"] not in {"tool", "left_out"}] == [
         "system_prompt", "user_input", "final_output", "reference",
     ]  # fmt: skip
     kept = sum(line["part"] == "tool" for line in found)
@@ -69,7 +69,7 @@ def test_what_fits_is_not_touched() -> None:
 def test_of_too_many_steps_the_first_the_last_and_the_failing_are_kept() -> None:
     items = [Item("tool", {"name": f"step {number}"}, failing=number in {500, 733}) for number in range(1000)]
     shown = cut([Item("user_input", {"text": "Do it."}, core=True), *items], 10_000)
-    found = [json.loads(line) for line in shown.lines]
+    found = [json.loads(one) for one in shown.lines]
     names = [line.get("name") for line in found]
     for number in (0, 1, 2, 3, 500, 733, 996, 997, 998, 999):
         assert f"step {number}" in names
@@ -129,3 +129,9 @@ def test_a_megabyte_of_anything_is_cut_before_it_is_looked_at(piece: str, monkey
     shown = cut(items, 60_000)
     assert sum(given_characters) <= 60_000
     assert shown.left_out_characters > 20_000_000
+
+
+@PROPERTY
+@given(st.dictionaries(texts, texts | st.integers() | st.dictionaries(texts, texts | st.integers(), max_size=3), max_size=3))
+def test_a_line_is_json_as_the_encoder_writes_it(value: dict[str, Any]) -> None:
+    assert line(value) == json.dumps(value, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
