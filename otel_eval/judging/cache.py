@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -35,6 +35,9 @@ _LOCK_TIMEOUT_S: Final = 2.0
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _ENTRY_BYTES: Final = 160
 """About what an entry takes beside its results."""
+
+_TOGETHER_S: Final = 0.02
+"""What comes within this time is stored in one transaction: it costs as much as a single verdict."""
 
 _SCHEMA: Final = """
 PRAGMA journal_mode = TRUNCATE;
@@ -83,6 +86,8 @@ class VerdictCache:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._waiting: dict[bytes, bytes] = {}
+        self._storing: asyncio.Task[None] | None = None
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open()
@@ -100,10 +105,16 @@ class VerdictCache:
         except UnicodeEncodeError:
             return
         if len(body) + _ENTRY_BYTES <= self._max_bytes:
-            await asyncio.to_thread(self._usable, lambda: self._put(key, body))
+            self._waiting[key] = body
+            if self._storing is None:
+                self._storing = asyncio.ensure_future(self._store())
+            await asyncio.shield(self._storing)
 
     def close(self) -> None:
-        """Close the file."""
+        """Store what waits, and close the file."""
+        if self._storing is not None:
+            self._storing.cancel()
+            self._usable(lambda: self._put(self._waiting))
         with self._lock:
             self._database.close()
 
@@ -127,6 +138,11 @@ class VerdictCache:
             self._database.close()
             raise
 
+    async def _store(self) -> None:
+        await asyncio.sleep(_TOGETHER_S)
+        waiting, self._waiting, self._storing = self._waiting, {}, None
+        await asyncio.to_thread(self._usable, lambda: self._put(waiting))
+
     @property
     def _max_bytes(self) -> int:
         return self._config.max_size_mib << 20
@@ -141,12 +157,13 @@ class VerdictCache:
         except (msgspec.DecodeError, UnicodeDecodeError):  # written by another release
             return None
 
-    def _put(self, key: bytes, body: bytes) -> None:
+    def _put(self, bodies: Mapping[bytes, bytes]) -> None:
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("DELETE FROM verdict WHERE key = ?", (key,))
-            row = (key, self._clock(), len(body) + _ENTRY_BYTES, body)
-            self._database.execute("INSERT INTO verdict (key, stored_s, size, results) VALUES (?, ?, ?, ?)", row)
+            for key, body in bodies.items():
+                self._database.execute("DELETE FROM verdict WHERE key = ?", (key,))
+                row = (key, self._clock(), len(body) + _ENTRY_BYTES, body)
+                self._database.execute("INSERT INTO verdict (key, stored_s, size, results) VALUES (?, ?, ?, ?)", row)
             self._trim()
 
     def _trim(self) -> None:

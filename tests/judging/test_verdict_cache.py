@@ -1,5 +1,6 @@
 """Verdicts come back exactly as they were stored, for as long as they are kept, and never too many of them."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -56,6 +57,23 @@ async def test_a_verdict_comes_back(opened: Opened) -> None:
     assert await cache.get(KEY) is None
     await cache.put(KEY, GOOD)
     assert await cache.get(KEY) == tuple(GOOD)
+
+
+async def test_many_at_once_come_back(opened: Opened) -> None:
+    cache = opened()
+    keys = [verdict_key("v", str(index)) for index in range(50)]
+    await asyncio.gather(*(cache.put(key, [Result(name=str(index))]) for index, key in enumerate(keys)))
+    assert [await cache.get(key) for key in keys] == [(Result(name=str(index)),) for index in range(50)]
+
+
+async def test_what_nobody_waits_for_any_more_is_stored_all_the_same(opened: Opened) -> None:
+    cache = opened()
+    task = asyncio.create_task(cache.put(KEY, GOOD))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    cache.close()
+    assert await opened().get(KEY) == tuple(GOOD)
 
 
 async def test_another_version_or_content_is_another_verdict(opened: Opened) -> None:
