@@ -99,26 +99,27 @@ class Pool:
         self._batches = batches
         self._rejudging = rejudging
         self.first_judged = asyncio.Event()
-        self._busy: set[asyncio.Task[None]] = set()
+        self._busy: dict[asyncio.Task[None], Claim] = {}
 
     async def run(self) -> None:
         """Work until cancelled."""
         idle = 0
+        leases = asyncio.create_task(self._keep_leases())
         try:
             while True:
                 free = await self._free()
                 claims = await self._claim(free)
                 for claim in claims:
                     task = asyncio.create_task(self._work(claim))
-                    self._busy.add(task)
-                    task.add_done_callback(self._busy.discard)
+                    self._busy[task] = claim
+                    task.add_done_callback(self._busy.pop)
                 if len(claims) < free:  # nothing more is due
                     idle = 1 if claims else min(idle + 1, _LONGEST_IDLE)
                     await asyncio.sleep(idle * _IDLE_S)
         finally:
-            for task in self._busy:
+            for task in (leases, *self._busy):
                 task.cancel()
-            await asyncio.gather(*self._busy, return_exceptions=True)
+            await asyncio.gather(leases, *self._busy, return_exceptions=True)
 
     async def _free(self) -> int:
         """How many jobs more may be worked on; waits for one."""
@@ -136,7 +137,6 @@ class Pool:
 
     async def _work(self, claim: Claim) -> None:
         """One job, from its claim to its end."""
-        lease = asyncio.create_task(self._keep(claim))
         try:
             judgement = self._publisher.found(claim.job) or await self._when_answered(claim)
             self.first_judged.set()
@@ -150,14 +150,13 @@ class Pool:
             _log.error("a job cannot be ended now; it comes again", job=claim.job.id, reason=str(error))
         except Exception as error:  # noqa: BLE001 - it comes again when its lease runs out; the others must not suffer
             _log.error("a job failed unexpectedly", job=claim.job.id, exc_info=error)
-        finally:
-            lease.cancel()
 
-    async def _keep(self, claim: Claim) -> None:
+    async def _keep_leases(self) -> None:
+        """Extend those of all jobs that are worked on, often enough for one that has just begun."""
         while True:
             await asyncio.sleep(_LEASE_S / 3)
-            with contextlib.suppress(RetryableError):
-                await self._queue.extend(claim, _LEASE_S)
+            extended = [self._queue.extend(claim, _LEASE_S) for claim in self._busy.values()]
+            await asyncio.gather(*extended, return_exceptions=True)
 
     async def _finish(self, claim: Claim, judgement: Judgement) -> None:
         """Write down what the job has come to, and take it off the queue."""
