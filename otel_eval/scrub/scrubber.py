@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 from otel_eval.scrub.config import ScrubConfig
 from otel_eval.scrub.reading import read
 from otel_eval.scrub.rules import RULES
-from otel_eval.scrub.rules.finding import Finding, Rule
+from otel_eval.scrub.rules.finding import Finding, Rule, Text
 
 PLACEHOLDER: Final = re.compile(r"<[A-Z][A-Z0-9_]{0,39}_[1-9][0-9]{0,8}>")
 """What stands for a value: its type and number."""
@@ -45,12 +45,13 @@ def find(text: str, rules: Iterable[Rule]) -> list[Finding]:
     [Finding(start=5, end=15, type='EMAIL')]
     """
     reading = read(text)
+    said = Text(reading.text)
     found: list[Finding] = []
     taken: bytearray | None = None
     for rule in rules:
-        for finding in rule(reading.text):
+        for finding in rule(said):
             if taken is None:
-                taken = _placeholders(reading.text)
+                taken = _placeholders(said)
             if taken.find(1, finding.start, finding.end) < 0:
                 taken[finding.start : finding.end] = b"\1" * (finding.end - finding.start)
                 found.append(finding)
@@ -124,7 +125,7 @@ class Scrubber:
 
     def _rules_for(self, texts: Sequence[str]) -> list[Rule]:
         """The rules without the built-in ones that find nothing in all of these texts."""
-        joined = APART.join(read(text).text for text in texts)
+        joined = Text(APART.join(read(text).text for text in texts))
         return [rule for rule in self._rules if rule not in _BUILT_IN or any(rule(joined))]
 
     def _text(self, text: str, rules: Sequence[Rule]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 
@@ -39,9 +40,38 @@ def scan(pattern: re.Pattern[str], text: str, kind: str, accept: Callable[[re.Ma
             position = match.start() + 1
 
 
+class Text(str):
+    """A text that keeps what several rules want to know of it."""
+
+    @cached_property
+    def in_lower_case(self) -> str:
+        """See `lowered`."""
+        return self.replace("\u0130", "I").lower()  # the one character whose lower case is longer
+
+    @cached_property
+    def shape(self) -> bytes:
+        """See `shape`."""
+        return b" " + self.encode(errors="replace").translate(_SHAPES)
+
+    @cached_property
+    def has_digit_behind_letters(self) -> bool:
+        """See `has`."""
+        return b"aa0" in self.shape
+
+    @cached_property
+    def most_digits(self) -> int:
+        """See `most_digits`."""
+        numbers = self.encode(errors="replace").translate(_DIGITS, _BETWEEN_DIGITS).split()
+        return max(map(len, numbers), default=0)
+
+
+def _kept(text: str) -> Text:
+    return text if isinstance(text, Text) else Text(text)
+
+
 def lowered(text: str) -> str:
     """The text in lower case, each character at its place: a search in it is much faster than one that ignores case."""
-    return text.replace("\u0130", "I").lower()  # the one character whose lower case is longer
+    return _kept(text).in_lower_case
 
 
 def shape(text: str) -> bytes:
@@ -49,13 +79,21 @@ def shape(text: str) -> bytes:
 
     To look for a sequence in it takes a tenth of the time of an expression.
     """
-    return b" " + text.encode(errors="replace").translate(_SHAPES)
+    return _kept(text).shape
+
+
+def has(text: str, sequence: bytes) -> bool:
+    """Whether a sequence stands in the shape of a text.
+
+    Most texts have no digit right behind two letters, and to look for that once is much faster than for longer sequences.
+    """
+    kept = _kept(text)
+    return (b"aa0" not in sequence or kept.has_digit_behind_letters) and sequence in kept.shape
 
 
 def most_digits(text: str) -> int:
     """How many digits stand together at most, when what people write between the digits of a number is left out."""
-    numbers = text.encode(errors="replace").translate(_DIGITS, _BETWEEN_DIGITS).split()
-    return max(map(len, numbers), default=0)
+    return _kept(text).most_digits
 
 
 def encodable(text: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from otel_eval.scrub.rules.finding import Finding, Span, lowered, most_digits, scan, shape
+from otel_eval.scrub.rules.finding import Finding, Span, has, lowered, most_digits, scan, shape
 
 # Look-behinds stand behind the first character: the engine then skips to a candidate quickly.
 _LEFT = r"(?<![A-Za-z0-9_.+\-/].)"
@@ -53,14 +53,14 @@ def find(text: str) -> Iterator[Finding]:
     >>> [text[f.start : f.end] for f in find(text)]
     ['078-05-1120', '12345678Z', '529.982.247-25']
     """
-    digits, form = most_digits(text), shape(text)
+    digits = most_digits(text)
     if digits >= _FEWEST:
         low = lowered(text)
         nine = any(name in low for name in (*_SSN_NAMES, *_BSN_NAMES))
-        if (_DIGITS_SHAPE if nine else _BUT_NINE_SHAPE).search(form):
+        if (_DIGITS_SHAPE if nine else _BUT_NINE_SHAPE).search(shape(text)):
             yield from scan(_DIGITS if nine else _BUT_NINE, text, "NATIONAL_ID", _any_form)
     for least, beginnings, pattern, accept in _WITH_LETTERS:
-        if digits >= least and any(beginning in form for beginning in beginnings):
+        if digits >= least and any(has(text, beginning) for beginning in beginnings):
             yield from scan(pattern, text, "NATIONAL_ID", accept)
 
 
