@@ -37,7 +37,7 @@ class Document:
     """`value` is the plain content, `origins` where each key was written (such as `file:3`), by its path."""
 
     name: str
-    value: Any = None
+    value: Any = field(default=None, repr=False)  # it holds secrets as they are written
     origins: dict[Path, str] = field(default_factory=dict)
 
     def place(self, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
@@ -28,7 +29,10 @@ FAST = {
 
 
 class Cutter:
-    """A proxy that now and then cuts a connection: in the middle of a request, or behind the server's work."""
+    """A proxy that cuts most connections in the middle of a request, or behind the server's work.
+
+    Where is drawn for each connection: were it for each piece, what is large enough would never come through.
+    """
 
     def __init__(self, port: int, seed: int) -> None:
         self.port = port
@@ -41,17 +45,22 @@ class Cutter:
         except OSError:
             writer.close()
             return
-        there = asyncio.create_task(self._forward(reader, below_writer, back=False))
-        back = asyncio.create_task(self._forward(below_reader, writer, back=True))
+        there = asyncio.create_task(self._forward(reader, below_writer, self._limit(1 << 20), back=False))
+        back = asyncio.create_task(self._forward(below_reader, writer, self._limit(8 << 10), back=True))
         await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
         for one in (writer, below_writer):
             one.close()
         await asyncio.gather(there, back, return_exceptions=True)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool) -> None:
+    def _limit(self, most: int) -> float:
+        """How many bytes a connection lets through one way."""
+        return self._chance.uniform(0, most) if self._chance.random() < 0.7 else math.inf
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: float, *, back: bool) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(1 << 16):
-                if self._chance.random() < (0.05 if back else 0.02):
+                limit -= len(chunk)
+                if limit < 0:
                     self.cut_after += back
                     self.cut_before += not back
                     return

@@ -78,7 +78,7 @@ def test_what_else_a_decision_may_say(tmp_path: Path) -> None:
         "7 spans, complete; parts of it are gone or were too many to read",
         "not chosen: its number 1.000000, from a hash of the trace id, since the ids that arrive do not look random, is above",
         "rates: p 0.25, baseline 0.02",
-        "they were lowered, since 80 % of the judges' budget was used",
+        "they were lowered, since 80 % of the judges' budget or queue was used",
         "decided again",
         "0 spans, partial: its root never came",
         "sampled before it came here, with probability 0.1; with ours it is 0.05",

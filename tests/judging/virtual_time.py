@@ -11,16 +11,13 @@ _Ts = TypeVarTuple("_Ts")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Instead of waiting, moves the clock on; really waits only for threads."""
+    """Instead of waiting, moves the clock on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if self.threads:
-            return super().select(0 if timeout == 0 else 10)
         if timeout is None:
             raise RuntimeError("everybody waits for everybody")
         self.now += max(timeout, 0)
@@ -28,6 +25,8 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
+    """What is for a thread is done in the loop, when its turn comes: a simulation goes the same way each time."""
+
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
@@ -36,18 +35,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*_Ts], _T], *args: *_Ts) -> asyncio.Future[_T]:
-        self._virtual.threads += 1
-        future = super().run_in_executor(executor, func, *args)
-        future.add_done_callback(self._thread_ended)
+        future: asyncio.Future[_T] = self.create_future()
+
+        def work() -> None:
+            try:
+                result = func(*args)
+            except Exception as error:  # noqa: BLE001 - it is for whoever waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self.call_soon(work)
         return future
-
-    async def shutdown_default_executor(self, *args: Any) -> None:
-        self._virtual.threads += 1
-        await super().shutdown_default_executor(*args)
-        self._virtual.threads -= 1
-
-    def _thread_ended(self, _: object) -> None:
-        self._virtual.threads -= 1
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
