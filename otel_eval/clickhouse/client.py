@@ -28,6 +28,15 @@ class Rows(NamedTuple):
     rows: Sequence[tuple[Any, ...]]
 
 
+class External(NamedTuple):
+    """A table that goes with a statement and is gone behind it; `structure` as in CREATE TABLE, `body` in that format."""
+
+    name: str
+    structure: str
+    fmt: str
+    body: bytes
+
+
 class ClickHouse:
     """Statements to one ClickHouse; connects when it is first used, and again when that failed.
 
@@ -43,13 +52,25 @@ class ClickHouse:
         self._connecting = asyncio.Lock()
         self._secrets: list[str] = []
 
-    async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
+    async def command(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: Settings | None = None,
+        external: External | None = None,
+    ) -> None:
         """Run a statement that gives no rows."""
-        await self._call("command", sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+        await self._call("command", sql, **_named(parameters, settings, external))
 
-    async def query(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> Rows:
+    async def query(
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        settings: Settings | None = None,
+        external: External | None = None,
+    ) -> Rows:
         """Run a query and read all of its rows."""
-        result = await self._call("query", sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+        result = await self._call("query", sql, **_named(parameters, settings, external))
         types = tuple(kind.name for kind in result.column_types)
         return Rows(tuple(result.column_names), types, result.result_rows)
 
@@ -57,9 +78,7 @@ class ClickHouse:
         self, sql: str, fmt: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> bytes:
         """Run a query and return its result as ClickHouse writes that format, all of it: limit it in the settings."""
-        answer: bytes = await self._call(
-            "raw_query", sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
-        )
+        answer: bytes = await self._call("raw_query", sql, fmt=fmt, **_named(parameters, settings))
         return answer
 
     async def insert_raw(
@@ -204,6 +223,17 @@ async def _server(where: Endpoint, password: str, timeout_s: float) -> Any:
         await client.close()
         raise
     return client
+
+
+def _named(parameters: Parameters | None, settings: Settings | None, external: External | None = None) -> dict[str, Any]:
+    """As the library calls them; its engine in this process knows no external tables."""
+    named: dict[str, Any] = {"parameters": dict(parameters or {}), "settings": dict(settings or {})}
+    if external is not None:
+        from clickhouse_connect.driver.external import ExternalData
+
+        name, structure, fmt, body = external
+        named["external_data"] = ExternalData(file_name=name, data=body, fmt=fmt, structure=structure)
+    return named
 
 
 def _compress(body: bytes) -> bytes:

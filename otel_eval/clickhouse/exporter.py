@@ -1,46 +1,35 @@
 """The exporter `clickhouse`; see the package docstring."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import structlog
-from msgspec import DecodeError, Meta, field
+from msgspec import Meta, field
 from msgspec.structs import replace
 
-from otel_eval.clickhouse import ledger, logs, raw, schema, scores, spans
+from otel_eval.clickhouse import schema
 from otel_eval.clickhouse.client import ClickHouse
+from otel_eval.clickhouse.completing import complete
 from otel_eval.clickhouse.endpoint import EMBEDDED, Endpoint, InProcess, check_kind, endpoint_of, parse_endpoint
 from otel_eval.clickhouse.failures import MissingError
-from otel_eval.clickhouse.schema.present import relations
+from otel_eval.clickhouse.inserts import inserts
 from otel_eval.clickhouse.server import EmbeddedServer, NoWayInError
 from otel_eval.clickhouse.settings import WRITER
+from otel_eval.clickhouse.tables import Tables, find
 from otel_eval.config import ExporterConfig
 from otel_eval.config.models import Batch, ClientTls, SendingQueue
 from otel_eval.config.section import Section
 from otel_eval.config.values import Duration, PositiveDuration, Secret
-from otel_eval.errors import OtelEvalError, PermanentError, RetryableError, TooLargeError
+from otel_eval.errors import OtelEvalError, RetryableError
 from otel_eval.exporters import Message
-from otel_eval.judging import scores as judged
 from otel_eval.records import Kind, OwnKind, PartialSuccess
-from otel_eval.sampling import ledger as counted
 
 _log = structlog.get_logger(__name__)
 
 DATABASE: Final = "otel"
-_RAW_FROM: Final = (25, 9)
-"""The first version of ClickHouse that takes raw requests."""
-_EVERY_INSERT: Final = {
-    "async_insert": 0,
-    "deduplicate_blocks_in_dependent_materialized_views": 1,
-    "throw_on_max_partitions_per_insert_block": 0,  # spans of a hundred days in one batch are refused for ever otherwise
-}
-_MAX_BODY_BYTES: Final = 16 << 20
-"""Of one span with its resource: taking apart what is made of empty attributes needs thirty times the memory."""
 _Days = Annotated[int, Meta(ge=0, le=36500)]
-_Columns = Mapping[str, Sequence[Any]]
 
 
 class Ttl(Section, frozen=True):
@@ -49,21 +38,6 @@ class Ttl(Section, frozen=True):
     traces: _Days = 0
     evaluations: _Days = 0
     ledger: _Days = 0
-
-
-class _Insert(NamedTuple):
-    """One insert: rows as columns, or requests as they came."""
-
-    table: str
-    rows: _Columns | bytes
-
-
-class _Ready(NamedTuple):
-    """A connection whose tables are there: their columns' types, and whether raw requests are taken."""
-
-    client: ClickHouse
-    types: Mapping[str, Mapping[str, str]]
-    takes_raw: bool
 
 
 class ClickHouseExporter:
@@ -135,7 +109,7 @@ class ClickHouseExporter:
         self._target = config.target(f"exporters.{name}")
         self._engine: EmbeddedServer | None = None
         self._client: ClickHouse | None = None
-        self._ready: _Ready | None = None
+        self._tables: Tables | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._preparing = asyncio.Lock()
 
@@ -181,17 +155,20 @@ class ClickHouseExporter:
         return PartialSuccess()
 
     async def _store(self, client: ClickHouse, message: Message) -> None:
-        ready = self._ready or await self._prepare(client)
+        tables = self._tables or await self._prepare(client)
+        replacing = isinstance(message.kind, OwnKind)  # the engine of their tables: rows that come again replace themselves
         try:
-            for insert in await asyncio.to_thread(_inserts_of, message, takes_raw=ready.takes_raw):
-                await self._insert(ready, insert, f"{message.id}-{insert.table}")
+            for insert in await asyncio.to_thread(inserts, message, takes_raw=tables.takes_raw):
+                await tables.insert(insert, None if replacing and message.again else f"{message.id}-{insert.table}")
+            if message.again:
+                await complete(tables, message)
         except MissingError:
-            self._ready = None  # what was there is there no more: another server, other tables
+            self._tables = None  # what was there is there no more: another server, other tables
             raise
 
     async def shutdown(self) -> None:
         """See Exporter."""
-        client, self._client, self._ready = self._client, None, None
+        client, self._client, self._tables = self._client, None, None
         for work in self._under_way:
             work.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -201,99 +178,26 @@ class ClickHouseExporter:
         if engine is not None:
             await engine.stop()
 
-    async def _prepare(self, client: ClickHouse) -> _Ready:
+    async def _prepare(self, client: ClickHouse) -> Tables:
         async with self._preparing:
-            if self._ready is not None:
-                return self._ready
+            if self._tables is not None:
+                return self._tables
             try:
-                self._ready = await self._look(client)
+                self._tables = await self._look(client)
             except RetryableError:
                 raise
             except OtelEvalError as error:  # nobody's data is to blame
                 raise RetryableError(f"the tables cannot be made ready: {error}") from None
-            return self._ready
+            return self._tables
 
-    async def _look(self, client: ClickHouse) -> _Ready:
+    async def _look(self, client: ClickHouse) -> Tables:
         target = self._target
         if self._config.create_schema and (done := await schema.apply(client, target)):
             _log.info("made in ClickHouse", database=target.database, made=", ".join(done))
         for problem in await schema.check(client, target):
             _log.warning("the tables in ClickHouse are not as expected", problem=problem)
-        types = {table: await schema.columns(client, target.name(table)) for table in _TABLES}
-        landing = "otel_traces_in" in await relations(client, target.database)
-        is_server = (self._where or self._engine) is not None  # else our current directory would get the engine's __cache__
-        return _Ready(client, types, takes_raw=landing and is_server and await client.version() >= _RAW_FROM)
-
-    async def _insert(self, ready: _Ready, insert: _Insert, token: str) -> None:
-        settings = _EVERY_INSERT | {"insert_deduplication_token": token}
-        if self._config.cluster_name is not None:
-            settings |= {"distributed_foreground_insert": 1}
-        table = self._target.name(insert.table)
-        if isinstance(insert.rows, bytes):
-            await ready.client.insert_raw(table, insert.rows, raw.FORMAT, settings | raw.SETTINGS)
-            return
-        types = ready.types[insert.table]
-        columns = {name: values for name, values in insert.rows.items() if name in types}
-        await ready.client.insert_columns(table, columns, settings, [types[name] for name in columns])
-
-
-_TABLES: Final = (
-    "otel_traces", "otel_logs", "otel_evaluations", "otel_eval_judgements", "otel_eval_decisions", "otel_eval_traffic",
-    "otel_eval_outcomes", "otel_eval_unmatched_feedback",
-)  # fmt: skip
+        return await find(client, target, is_server=(self._where or self._engine) is not None)
 
 
 def _stopped() -> RetryableError:
     return RetryableError("the exporter is stopped")
-
-
-def _inserts_of(message: Message, *, takes_raw: bool) -> list[_Insert]:
-    """What a message becomes. Raises PermanentError for what cannot be read, such as a dead letter that was changed."""
-    try:
-        return list(_inserts(message, takes_raw=takes_raw))
-    except DecodeError as error:
-        raise PermanentError(f"not a record of the log {message.kind}: {error}") from None
-
-
-def _inserts(message: Message, *, takes_raw: bool) -> Iterator[_Insert]:
-    match message.kind:
-        case Kind.TRACES:
-            yield from _of_traces(message, takes_raw=takes_raw)
-        case Kind.LOGS:
-            yield _Insert("otel_logs", logs.columns(map(bytes, message.bodies)))
-        case OwnKind.EVALUATIONS:
-            found = [one for one in map(judged.decode, message.bodies) if one is not None]
-            yield _Insert("otel_evaluations", scores.evaluations(found, message.hop))
-            yield _Insert("otel_eval_judgements", scores.judgements(found, message.hop))
-        case OwnKind.LEDGER:
-            yield from _of_ledger(message)
-        case _:
-            raise PermanentError(f"ClickHouse gets no {message.kind}")
-
-
-def _of_traces(message: Message, *, takes_raw: bool) -> Iterator[_Insert]:
-    fitting: list[bytes] = []
-    others: list[bytes] = []
-    for body in map(bytes, message.bodies):
-        if len(body) > _MAX_BODY_BYTES:
-            raise TooLargeError(f"more than {_MAX_BODY_BYTES >> 20} MiB at once are not stored")
-        (fitting if takes_raw and raw.fits(body) else others).append(body)
-    if fitting:
-        yield _Insert("otel_traces_in", b"".join(fitting))
-    if others:
-        yield _Insert("otel_traces", spans.columns(others))
-
-
-def _of_ledger(message: Message) -> Iterator[_Insert]:
-    entries = list(chain.from_iterable(map(counted.decode, message.bodies)))
-    for table, kind, columns in _LEDGER:
-        if found := [entry for entry in entries if isinstance(entry, kind)]:
-            yield _Insert(table, columns(found, message.hop))
-
-
-_LEDGER: Final[Sequence[tuple[str, type, Any]]] = (
-    ("otel_eval_decisions", counted.Decided, ledger.decisions),
-    ("otel_eval_traffic", counted.Traffic, ledger.traffic),
-    ("otel_eval_outcomes", counted.OutcomeSeen, ledger.outcomes),
-    ("otel_eval_unmatched_feedback", counted.Unmatched, ledger.unmatched),
-)

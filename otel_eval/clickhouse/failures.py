@@ -98,6 +98,10 @@ class MissingError(RetryableError):
     """A table, database or column is not there, or not any more."""
 
 
+class UnreachableError(RetryableError):
+    """No answer, or half of one: whether the statement was carried out is not known."""
+
+
 def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool) -> OtelEvalError:
     """The error of ours for what a server answered.
 
@@ -119,9 +123,9 @@ def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool
     return PermanentError(message, blames_request=code not in NOT_ABOUT_THE_DATA)
 
 
-def unreachable(error: BaseException, secrets: Iterable[str]) -> RetryableError:
+def unreachable(error: BaseException, secrets: Iterable[str]) -> UnreachableError:
     """No answer: refused, cut, or too late."""
-    return RetryableError(f"ClickHouse cannot be reached: {without_secrets(str(error), secrets)[:_MAX_CHARACTERS]}")
+    return UnreachableError(f"ClickHouse cannot be reached: {without_secrets(str(error), secrets)[:_MAX_CHARACTERS]}")
 
 
 def _without_code(text: str, reason: str) -> OtelEvalError:
@@ -131,7 +135,7 @@ def _without_code(text: str, reason: str) -> OtelEvalError:
     if reason.startswith("Unrecognized column"):  # what code 16 says, found by the client
         return MissingError(f"ClickHouse: {reason}")
     if reason.startswith("Stream failed"):  # the answer was cut off
-        return RetryableError(f"ClickHouse: {reason}")
+        return UnreachableError(f"ClickHouse: {reason}")
     if match is None:
         return PermanentError(f"ClickHouse: {reason}")
     status = int(match[1])

@@ -32,13 +32,15 @@ class Message(NamedTuple):
     """What goes to a backend at once: records of one kind, as they were journaled.
 
     `id` is the same for the same records, however often they are sent and after a restart too, and unlike that of any
-    others. `hop` is the id of the journal that they come from, which `id` begins with.
+    others. `hop` is the id of the journal that they come from, which `id` begins with. `again` is True when it may have
+    been sent before without a known answer: by a process that was killed, or to a backend that was.
     """
 
     kind: Kind | OwnKind
     bodies: Sequence[bytes | memoryview]
     id: str
     hop: str = ""
+    again: bool = False
 
     @property
     def body(self) -> bytes:

@@ -44,6 +44,7 @@ class Outlets:
             try:
                 answer = await exporter.export(message)
             except RetryableError as error:
+                message = message._replace(again=True)
                 if not left:
                     return f"{_TRIES} tries failed: {error}"
                 await asyncio.sleep(min(max(wait_s, error.retry_after_s or 0.0), _LONGEST_WAIT_S))

@@ -7,6 +7,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,12 +31,13 @@ _STORE_RETRY_S = 5.0
 
 
 class Request(NamedTuple):
-    """One request as it was accepted, or a part of one; `label` names it among the dead letters."""
+    """One request as it was accepted, or a part of one; `label` names it among the dead letters, `again` see Message."""
 
     label: str
     time_ns: int
     body: bytes | memoryview
     items: int
+    again: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -105,7 +107,8 @@ class SendingLoop:
     async def _next_batch(self) -> tuple[_Batch, list[Request]]:
         log = self._reader.log
         while True:
-            if self._frozen:  # as it was when it was sent first
+            again = bool(self._frozen)
+            if again:  # as it was when it was sent first
                 records = self._read_up_to(self._frozen.popleft())
             else:
                 while log.end <= self._read_at:
@@ -116,7 +119,7 @@ class SendingLoop:
             batch = _Batch(self._read_at)
             self._batches.append(batch)
             if records:
-                return batch, [Request(str(record.position), record.time_ns, record.body, record.items) for record in records]
+                return batch, [Request(str(one.position), one.time_ns, one.body, one.items, again) for one in records]
             self._finish(batch)  # only damage
 
     def _read_next(self) -> list[Record]:
@@ -140,11 +143,9 @@ class SendingLoop:
         """Let a batch grow to its minimum size, but never longer than the flush timeout."""
         config = self._config.sending_queue.batch
         if not self._draining and config.flush_timeout:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(config.flush_timeout):
                     await self._reader.log.wait_beyond(self._read_at + config.min_size_bytes - 1)
-            except TimeoutError:
-                pass
 
     async def _deliver_batch(self, batch: _Batch, requests: list[Request]) -> None:
         await self._deliver(requests)
@@ -153,11 +154,8 @@ class SendingLoop:
     def _finish(self, batch: _Batch) -> None:
         """Move the cursor behind the batches that are done without a gap."""
         batch.done = True
-        end = None
         while self._batches and self._batches[0].done:
-            end = self._batches.popleft().end
-        if end is not None:
-            self._reader.advance(end)
+            self._reader.advance(self._batches.popleft().end)
 
     async def _deliver(self, requests: Sequence[Request]) -> None:
         """Bring these requests to the backend in one message, or in as many as it takes, or to the dead letters."""
@@ -183,7 +181,7 @@ class SendingLoop:
         # With the times: after a power failure the journal may give a position once more.
         place = f"{first.label}-{last.label}-{first.time_ns:x}-{last.time_ns:x}"
         bodies = [request.body for request in requests]
-        return Message(self._kind, bodies, f"{self._hop}-{self._name}-{self._kind}-{place}", self._hop)
+        return Message(self._kind, bodies, f"{self._hop}-{self._name}-{self._kind}-{place}", self._hop, first.again)
 
     def _smaller(self, requests: Sequence[Request], error: PermanentError) -> list[Sequence[Request]]:
         """What to try instead of a message that was refused; empty when nothing smaller would do better."""
@@ -200,9 +198,9 @@ class SendingLoop:
         """The request cut between its items; whole when the parts would be much more in sum, see `edit.split`."""
         if not isinstance(self._kind, Kind):
             return [request]
-        kind = self._kind
+        kind, label = self._kind, request.label
         parts = enumerate(edit.split(bytes(request.body), max_bytes))
-        return [Request(f"{request.label}-{at}", request.time_ns, body, lens.count_items(kind, body)) for at, body in parts]
+        return [request._replace(label=f"{label}-{at}", body=body, items=lens.count_items(kind, body)) for at, body in parts]
 
     async def _bury(self, request: Request, reason: str) -> None:
         letter = None
@@ -242,6 +240,7 @@ class SendingLoop:
                     raise PermanentError(f"given up after {retry.max_elapsed_time}: {error}", blames_request=False) from None
                 spread = 1 + retry.randomization_factor * random.uniform(-1, 1)  # noqa: S311 - jitter
                 self._note_failure(str(error), interval * spread, error.retry_after_s)
+                message = message._replace(again=True)
                 await asyncio.sleep(interval * spread)
                 interval = min(interval * retry.multiplier, float(retry.max_interval))
             else:

@@ -167,7 +167,7 @@ async def test_a_score_is_weighed_by_the_latest_decision(clickhouse_server: Embe
 async def test_the_native_way_alone_gives_the_same_rows(
     clickhouse_server: EmbeddedServer, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("otel_eval.clickhouse.exporter._RAW_FROM", (99,))  # as for an old server
+    monkeypatch.setattr("otel_eval.clickhouse.tables._RAW_FROM", (99,))  # as for an old server
     async with running(clickhouse_server, database.name) as exporter:
         for message in [*MESSAGES, *MESSAGES]:
             await exporter.export(message)

@@ -47,3 +47,27 @@ async def test_every_kind_arrives_once_through_whichever_node(
     assert await counts(shards, "otel_traces") == [EVERY_TABLE["otel_traces"] + 300] * 2
     here, there = await counts(shards, "otel_traces_local")
     assert min(here, there) > 50, "both shards hold their part"
+
+
+async def test_what_shards_have_lost_is_stored_again_through_whichever_node(
+    shards: list[ClickHouse], exporters: list[ClickHouseExporter]
+) -> None:
+    bodies = [traffic.traces(5).SerializeToString() for _ in range(60)]
+    many = [
+        Message(Kind.TRACES, bodies, "many", "hop", again=True),
+        Message(Kind.LOGS, [traffic.logs(50).SerializeToString()], "log", "hop", again=True),
+    ]
+    for exporter in (*exporters, *exporters):
+        for message in many:
+            await exporter.export(message)
+        assert await counts(shards, "otel_traces") == [300] * 2
+        assert await counts(shards, "otel_logs") == [50] * 2
+    for exporter, shard in zip(exporters, shards, strict=True):
+        for table in ("otel_traces", "otel_logs", "otel_traces_trace_id_ts"):
+            await shard.command(f"DELETE FROM {table}_local WHERE true")  # on this node; the tokens stay
+        for message in many:
+            await exporter.export(message)
+        assert await counts(shards, "otel_traces") == [300] * 2
+        assert await counts(shards, "otel_logs") == [50] * 2
+        seen = await shard.query("SELECT uniqExact(TraceId) FROM otel_traces_trace_id_ts")
+        assert seen.rows == [(60,)]

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import pytest
 import structlog.testing
@@ -230,8 +230,16 @@ class Recording:
     async def shutdown(self) -> None: ...
 
 
-async def sending(directory: Path, bodies: list[bytes], *, is_open: bool) -> tuple[str, dict[str, bytes]]:
-    """What a hop with three consumers sends of these bodies and of what was there: id of the journal, messages by id."""
+class Sent(NamedTuple):
+    """The id of the journal, the messages by their ids, and the ids of those that were said to be there again at first."""
+
+    hop: str
+    bodies: dict[str, bytes]
+    again: set[str]
+
+
+async def sending(directory: Path, bodies: list[bytes], *, is_open: bool) -> Sent:
+    """What a hop with three consumers sends of these bodies and of what was there."""
     config = ExporterConfig(
         types=(Kind.TRACES,),
         retry_on_failure=RetryOnFailure(initial_interval=PositiveDuration(0.01)),
@@ -249,22 +257,27 @@ async def sending(directory: Path, bodies: list[bytes], *, is_open: bool) -> tup
     await running.stop()
     await log.close()
     assert all(message.hop == log.id and message.id.startswith(log.id) for message in exporter.tried)
-    return log.id, {message.id: message.body for message in exporter.tried}
+    firsts: dict[str, Message] = {}
+    for message in exporter.tried:
+        assert message.again or message.id not in firsts
+        firsts.setdefault(message.id, message)
+    return Sent(log.id, {one.id: one.body for one in exporter.tried}, {one.id for one in firsts.values() if one.again})
 
 
 async def test_what_was_on_its_way_is_sent_again_as_the_same_messages_after_a_restart(tmp_path: Path) -> None:
     bodies = numbered(200)
-    hop_id, first = await sending(tmp_path, bodies[:2], is_open=False)
-    _, second = await sending(tmp_path, bodies[2:90], is_open=False)
-    same_id, third = await sending(tmp_path, bodies[90:], is_open=True)
-    assert len(first) == 1
-    assert len(second) == 3
-    assert first.items() <= second.items() <= third.items(), "what was sent before has other limits now"
-    assert b"".join(third.values()) == b"".join(bodies)
-    assert hop_id == same_id
-    other, messages = await sending(tmp_path / "other", bodies, is_open=True)
-    assert other != hop_id
-    assert not messages.keys() & third.keys()
+    first = await sending(tmp_path, bodies[:2], is_open=False)
+    second = await sending(tmp_path, bodies[2:90], is_open=False)
+    third = await sending(tmp_path, bodies[90:], is_open=True)
+    assert len(first.bodies) == 1
+    assert len(second.bodies) == 3
+    assert first.bodies.items() <= second.bodies.items() <= third.bodies.items(), "what was sent before has other limits now"
+    assert b"".join(third.bodies.values()) == b"".join(bodies)
+    assert first.hop == third.hop
+    assert (first.again, second.again, third.again) == (set(), set(first.bodies), set(second.bodies))
+    other = await sending(tmp_path / "other", bodies, is_open=True)
+    assert other.hop != first.hop
+    assert not other.bodies.keys() & third.bodies.keys()
 
 
 async def test_a_message_has_no_more_items_than_allowed_unless_one_request_has(tmp_path: Path) -> None:

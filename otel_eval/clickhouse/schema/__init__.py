@@ -9,10 +9,12 @@ with FINAL, which `do_not_merge_across_partitions_select_final = 1` makes severa
 **Exactly once.** A batch is inserted with an `insert_deduplication_token` of its own. The landing table stores nothing and
 remembers no token; its view hands the token on to `otel_traces`, whose window remembers it, and from there on to
 `otel_traces_trace_id_ts` (`deduplicate_blocks_in_dependent_materialized_views` must be 1: before 26.2 it is not by
-itself). The same token again stores nothing in the partitions that it has reached, whatever the rows are.
+itself). The same token again stores nothing in the partitions that it has reached, whatever the rows are. A
+server can die with the token noted and the rows lost: `clickhouse.completing` looks for them when a batch is sent again.
 
-**Rights.** A writer needs INSERT on the tables that it inserts into, and SELECT on `otel_traces_in` and `otel_traces`, since
-views run with the rights of who inserts (unless the server notes a DEFINER, as some are set up to). A reader needs SELECT
+**Rights.** A writer needs INSERT on the tables that it inserts into and on `otel_traces_trace_id_ts`, and SELECT on
+`otel_traces_in`, `otel_traces` and `otel_logs`: views run with the rights of who inserts (unless the server notes a DEFINER,
+as some are set up to), and `completing` reads. A reader needs SELECT
 on the database. The roll-up runs with the rights of who made it.
 
 **Applying** is safe to repeat and for several hops at once: every statement does nothing when its object exists, and

@@ -16,6 +16,11 @@ class Relation(NamedTuple):
     """The CREATE statement as the server has it, settings included; empty when the user may not see it."""
 
     @property
+    def is_alone(self) -> bool:
+        """Whether one server stores its rows and deduplication tokens, none of them in Keeper."""
+        return re.fullmatch(r"\w*MergeTree", self.engine) is not None and not self.engine.startswith(("Repl", "Shared"))
+
+    @property
     def ttl_days(self) -> int:
         """How long rows stay, 0 for ever."""
         found = re.search(r"\bTTL .*?\+ toIntervalDay\((\d+)\)", self.created_by)
@@ -38,7 +43,7 @@ async def columns(client: ClickHouse, table: str) -> dict[str, str]:
 async def window_is_off(client: ClickHouse, database: str, table: str) -> bool:
     """Whether a table that is there forgets deduplication tokens. Replicated and other engines never do."""
     relation = (await relations(client, database)).get(table)
-    if relation is None or not re.fullmatch(r"\w*MergeTree", relation.engine) or relation.engine.startswith(("Repl", "Shared")):
+    if relation is None or not relation.is_alone:
         return False
     if found := _WINDOW.search(relation.created_by):
         return found[1] == "0"
