@@ -1,5 +1,6 @@
 """OTLP requests for tests."""
 
+import json
 import os
 import time
 
@@ -7,6 +8,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.trace import Tracer
 
 
 def attribute(key: str, value: str) -> KeyValue:
@@ -44,3 +46,16 @@ def metrics(points: int = 2) -> ExportMetricsServiceRequest:
     for value in range(points):
         metric.sum.data_points.add(as_int=value)
     return request
+
+
+def ask(tracer: Tracer, number: int) -> None:
+    """A trace by an SDK: an agent and its one model call."""
+    with tracer.start_as_current_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
+        asked, answered = f"Where is order {number}?", f"Order {number} left our house this morning."
+        said = {
+            "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
+            "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": asked}]}]),
+            "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answered}]}]),
+        }  # fmt: skip
+        with tracer.start_as_current_span("chat", attributes=said):
+            pass

@@ -4,7 +4,6 @@ Run with `-s` to see the report, or by hand for larger figures: `python -m tests
 """
 
 import asyncio
-import json
 import random
 import sqlite3
 import sys
@@ -31,6 +30,7 @@ from otel_eval.sampling import ledger
 from otel_eval.standin import Behaviour, Latency, Limits, StandIn
 from otel_eval.standin import Kind as FaultKind
 from otel_eval.wire import lens
+from tests import traffic
 from tests.chaos.load import delivered
 from tests.conftest import StartProcess
 from tests.hop import HopProcess, otlp_to, settings
@@ -106,15 +106,7 @@ def send(endpoint: str, traces: int, first: int = 0) -> None:
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=100, max_queue_size=100_000))
     tracer = provider.get_tracer("agent")
     for number in range(first, first + traces):
-        with tracer.start_as_current_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
-            asked, answered = f"Where is order {number}?", f"Order {number} left our house this morning."
-            said = {
-                "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
-                "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": asked}]}]),
-                "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answered}]}]),
-            }  # fmt: skip
-            with tracer.start_as_current_span("chat", attributes=said):
-                pass
+        traffic.ask(tracer, number)
         time.sleep(0.01)
     provider.shutdown()
 

@@ -1,6 +1,5 @@
 """An agent with the SDK that remembers its spans as the bytes that it sends, and what a backend has of them."""
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 
 from otel_eval.wire import lens
+from tests import traffic
 from tests.sink import Sink
 
 _TRIES = 20
@@ -44,15 +44,7 @@ def send(endpoint: str, traces: int, pause_s: float = 0.0) -> list[bytes]:
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=100, max_queue_size=100_000))
     tracer = provider.get_tracer("agent")
     for number in range(traces):
-        with tracer.start_as_current_span("invoke_agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
-            asked, answered = f"Where is order {number}?", f"Order {number} left our house this morning."
-            said = {
-                "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
-                "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": asked}]}]),
-                "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answered}]}]),
-            }  # fmt: skip
-            with tracer.start_as_current_span("chat", attributes=said):
-                pass
+        traffic.ask(tracer, number)
         time.sleep(pause_s)
     provider.force_flush(120_000)  # a shutdown gives up what is to be sent again
     provider.shutdown()
