@@ -1,10 +1,9 @@
 """`otel-eval backfill`: judge recorded history as a hop would have, and send the scores to the configured exporters."""
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 _INTERRUPTED = 130
 _MAX_REASONS = 20
 _CLICKHOUSE = "clickhouse"
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @click.command()
@@ -31,7 +29,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
     "--from", "sources", multiple=True, required=True, metavar="FILE|clickhouse",
     help="Captured OTLP requests, as for inspect; or what the clickhouse exporter (of that name) has stored.",
 )  # fmt: skip
-@click.option("--since", metavar="TIME", help="Only traces that ended then or later, such as 2026-01-31T12:00:00Z.")
+@click.option("--since", metavar="TIME", help="Only traces that ended then or later: 2026-01-31T12:00:00Z, or `7 days ago`.")
 @click.option("--until", metavar="TIME", help="Only traces that ended before; of ClickHouse by default those that are complete.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is judged.")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="So many traces at once; by default judging.workers.")
@@ -65,26 +63,17 @@ def backfill(
 
 
 def _window(since: str | None, until: str | None) -> "Window":
+    from otel_eval.clickhouse.queries import time_ns
     from otel_eval.judging.planning import ALWAYS
 
-    window = ALWAYS
+    window, now = ALWAYS, datetime.now(UTC)
     if since is not None:
-        window = window._replace(since_ns=_time_ns("--since", since))
+        window = window._replace(since_ns=time_ns("--since", since, now))
     if until is not None:
-        window = window._replace(until_ns=_time_ns("--until", until))
+        window = window._replace(until_ns=time_ns("--until", until, now))
     if window.since_ns >= window.until_ns:
         raise ConfigError("--until: expected a time after --since")
     return window
-
-
-def _time_ns(option: str, text: str) -> int:
-    try:
-        if not _RFC_3339.fullmatch(text):
-            raise ValueError
-        moment = datetime.fromisoformat(text.upper()) - datetime(1970, 1, 1, tzinfo=UTC)
-    except ValueError:
-        raise ConfigError(f"{option}: {text!r:.100}: expected RFC 3339 with an offset, such as 2026-01-31T12:00:00Z") from None
-    return moment // timedelta(microseconds=1) * 1000
 
 
 def _planned(loaded: "Loaded", sources: Sequence[str], window: "Window") -> "Plan":

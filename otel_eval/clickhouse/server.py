@@ -10,7 +10,6 @@ import site
 import sys
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -45,8 +44,7 @@ class EmbeddedServer:
     """A ClickHouse server of this machine, for as long as this process lives.
 
     `http_port` 0 lets the system choose at the first start; restarts keep it. `tcp_port` is the native protocol (None:
-    off). The reader may read `database` (ends in `*`: every one that begins so). `on_restart` is called each time that
-    the server died and is started anew.
+    off). The reader may read `database` (ends in `*`: every one that begins so).
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class EmbeddedServer:
         max_memory_bytes: int = 1_500_000_000,
         database: str = "otel",
         clusters: Clusters | None = None,
-        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
         self.host = HOST
         self.http_port = http_port
@@ -68,7 +65,6 @@ class EmbeddedServer:
         self._max_memory_bytes = max_memory_bytes
         self._database = database
         self._clusters = clusters or {}
-        self._on_restart = on_restart
         self._process: Process | None = None
         self._tail = _Tail(None)
         self._supervisor: asyncio.Task[None] | None = None
@@ -172,7 +168,6 @@ class EmbeddedServer:
             code = await process.wait()
             await self._tail.end()
             log.warning("the embedded ClickHouse ended and is started again", exit_code=code, output=self._tail.text())
-            self._on_restart()
             if time.monotonic() - started > _CALM_S:
                 wait = _FIRST_WAIT_S
             while True:
@@ -180,6 +175,7 @@ class EmbeddedServer:
                 wait = min(2 * wait, _LONGEST_WAIT_S)
                 try:
                     process = await self._launch()
+                    log.info("the embedded ClickHouse listens again", http=f"{HOST}:{self.http_port}")
                     break
                 except (ConfigError, OSError) as error:
                     log.error("the embedded ClickHouse cannot be started", error=str(error), next_try_s=wait)

@@ -8,12 +8,12 @@ A line `{include: name arguments}` stands for the fragment `_name.sql`, whose `{
 the quality of all traffic is there once (`_estimate.sql`), with its own parameters and caveats; it gives the numbers of
 `analysis.post_stratified_mean` for the process variance, except that it has no exact intervals.
 
-A time is RFC 3339, seconds since 1970, `now`, or what lies so long before it: `7 days ago`.
+A time is RFC 3339 (of UTC without an offset), seconds since 1970, `now`, or what lies so long before it: `7 days ago`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,6 +29,7 @@ _SECONDS: Final = {"minute": 60, "hour": 3600, "day": 86400}
 _TIME_LIKE: Final = "DateTime"
 _MEASURES: Final = ("score", "passed")
 _LATEST: Final = (1 << 32) - 1
+_SECOND_NS: Final = 10**9
 
 
 class Parameter(NamedTuple):
@@ -114,20 +115,24 @@ def _value(query: str, parameter: Parameter, given: str | None, now: datetime) -
 
 def time_value(name: str, text: str, now: datetime) -> int:
     """Seconds since 1970 of a time as the package describes it; raises ConfigError, which names `name`."""
-    if text == "now":
-        return int(now.timestamp()) + 1  # what was just counted is before it
+    return time_ns(name, text, now) // _SECOND_NS + (text == "now")  # what was just counted is before it
+
+
+def time_ns(name: str, text: str, now: datetime) -> int:
+    """The same in ns, to the microsecond."""
     if ago := _AGO.fullmatch(text):
-        return max(int(now.timestamp()) - int(ago[1]) * _SECONDS[ago[2]], 0)
+        return max(_since_1970(now) - int(ago[1]) * _SECONDS[ago[2]] * _SECOND_NS, 0)
     try:
-        moment = int(text) if re.fullmatch(r"\d{1,12}", text, re.ASCII) else _of_rfc_3339(text)
+        seconds = re.fullmatch(r"\d{1,12}", text, re.ASCII)
+        moment = int(text) * _SECOND_NS if seconds else _since_1970(now if text == "now" else datetime.fromisoformat(text))
     except ValueError:
         expected = "expected a time such as 2026-01-31T12:00:00Z, `7 days ago` or `now`"
         raise ConfigError(f"{name}: {text!r:.100}: {expected}") from None
-    if not 0 <= moment <= _LATEST:
+    if not 0 <= moment // _SECOND_NS <= _LATEST:
         raise ConfigError(f"{name}: {text!r:.100}: expected a time from 1970 to 2106")
     return moment
 
 
-def _of_rfc_3339(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+def _since_1970(moment: datetime) -> int:
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return since // timedelta(microseconds=1) * 1000
