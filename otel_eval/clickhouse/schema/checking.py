@@ -93,11 +93,12 @@ async def _missing_grants(client: ClickHouse, target: Target, present: Mapping[s
     """Servers that do not know CHECK GRANT are not asked further."""
     written = {table.removesuffix("_local") for table in _expected_columns(target)} - _FILLED_BY_VIEWS
     needed = [("INSERT", table) for table in sorted(written)]
+    needed += [("SELECT", "otel_traces"), ("SELECT", "otel_logs")]  # what is sent again is looked for
     for view, source in (("otel_traces_in_mv", "otel_traces_in"), ("otel_traces_trace_id_ts_mv", target.local("otel_traces"))):
         if view not in present or "DEFINER" not in present[view].created_by:
             needed.append(("SELECT", source))  # the view runs with the rights of who inserts
     missing = []
-    for right, table in needed:
+    for right, table in dict.fromkeys(needed):
         if table not in present:
             continue
         try:
