@@ -20,8 +20,8 @@ _SCALES: Final = {
 }  # fmt: skip
 _FACTORS: Final = {word: factors for words, factors in _SCALES.items() for word in words}
 _MORE_DIGITS: Final = (
-    rf"(?:\d{{0,2}}(?P<sep>{_GROUP})\d{{3}}(?:(?P=sep)\d{{3}}){{0,20}}(?:[.,]\d{{1,20}})?(?!\d)"
-    r"|\d{0,29}(?:[.,]\d{1,30}){0,20})"
+    rf"(?:\d{{0,2}}+(?P<sep>{_GROUP})\d{{3}}(?:(?P=sep)\d{{3}}){{0,20}}(?:[.,]\d{{1,20}})?(?!\d)"
+    r"|\d{0,29}+(?:[.,]\d{1,30}+){0,20}+)"
 )
 CURRENCIES: Final = frozenset("EUR USD GBP CHF JPY CNY INR CAD AUD BRL MXN SEK NOK DKK PLN".split())
 """Codes that may stand right in front of a number. Other letters make a word of it: A25."""
@@ -32,7 +32,12 @@ _SCALE: Final = r"[ \u00a0\u202f-]?(?P<behind>p(?:er|or|our) c[^\W\d_]{1,10}|[^\
 _NUMBER: Final = re.compile(rf"\d{_MORE_DIGITS}")
 _BEHIND: Final = re.compile(_SCALE)
 _WHOLE: Final = re.compile(rf"(\d{_APART}{_MORE_DIGITS})(?:{_SCALE})?")
-_WHOLE_ASCII: Final = re.compile(_WHOLE.pattern, re.ASCII)  # a fifth faster
+_INITIALS: Final = "".join(sorted({sign for word in _FACTORS for sign in word[0] + word[0].upper() if sign.isalpha()}))
+# A third faster, also since it passes over words that are no scale.
+_WHOLE_ASCII: Final = re.compile(
+    rf"(\d{_APART}{_MORE_DIGITS})(?:[ -]?(?P<behind>p(?:er|or|our) c[A-Za-z]{{1,10}}|[{_INITIALS}][A-Za-z]{{0,19}}+|%))?+",
+    re.ASCII,
+)
 _LONGEST: Final = 40
 # Digits and marks stay, letters become x, and everything else a blank.
 _NUMERALS: Final = bytes(
@@ -115,11 +120,11 @@ def values(text: str, most: int) -> list[float] | None:
     >>> values("14 days, A4, 2 Mio. EUR", 100)
     [2.0, 14.0, 2000000.0]
     """
-    matches = list(islice((_WHOLE_ASCII if text.isascii() else _WHOLE).finditer(text), most + 1))
-    if len(matches) > most:
+    matches = (_WHOLE_ASCII if text.isascii() else _WHOLE).finditer(text)
+    found = list(islice(map(re.Match.groups, matches), most + 1))
+    if len(found) > most:
         return None
-    found = {match.group(1, "behind") for match in matches}
-    return sorted({reading.value for digits, behind in found for reading in readings(digits, behind and behind.lower())})
+    return sorted({reading.value for digits, _, behind in set(found) for reading in readings(digits, behind and behind.lower())})
 
 
 def plain_values(text: str) -> list[float]:

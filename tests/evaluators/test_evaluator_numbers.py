@@ -208,5 +208,15 @@ def test_the_quick_way_to_read_numbers_reads_any_text(text: str) -> None:
     assert all(number >= 0 for number in plain_values(text))
 
 
+@given(
+    st.lists(
+        st.sampled_from("0 1 12 345 1,234 . , ' - _ % EUR k bn Mio per cent pour days A4 x".split()) | st.just(" "), max_size=15
+    )
+)
+def test_ascii_is_read_as_any_other_text(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert values(text, 100) == values(f"{text}\n\u00e9", 100)
+
+
 def test_a_range_with_dots_is_two_numbers() -> None:
     assert plain_values("pages 30..57") == [30, 57]
