@@ -4,6 +4,7 @@ from otel_eval.config.section import Section
 from otel_eval.config.values import PositiveDuration
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
+from otel_eval.traces.records import ModelCall, ToolExecution
 from otel_eval.traces.view import TraceView
 
 
@@ -45,6 +46,10 @@ class Latency(ByCode):
 
 def _slowest(view: TraceView) -> tuple[float, str, str | None] | None:
     """The model call or tool that took longest."""
-    steps: list[tuple[float, str, str | None]] = [(call.duration_s, call.name, call.span_id) for call in view.model_calls]
-    steps += [(tool.duration_s, tool.name, tool.span_id) for tool in view.tool_calls if tool.duration_s is not None]
-    return max(steps, key=lambda step: step[0], default=None)
+    slowest: tuple[float, str, str | None] | None = None
+    steps: tuple[ModelCall | ToolExecution, ...] = (*view.model_calls, *view.tool_calls)
+    for step in steps:
+        length = step.duration_s
+        if length is not None and (slowest is None or length > slowest[0]):
+            slowest = length, step.name, step.span_id
+    return slowest
