@@ -44,7 +44,7 @@ _NUMERALS: Final = bytes(
     ord(sign if sign in "0123456789.,'" else "x" if sign.isascii() and (sign.isalpha() or sign == "_") else " ")
     for sign in map(chr, range(256))
 )
-_NUMERAL: Final = re.compile(rb" [.,']*([0-9][0-9.,'x]*)")
+_NUMERAL: Final = re.compile(rb" [.,']*+([0-9][0-9.,'x]*+)")
 _SPACES: Final = re.compile("['\u2019 \u00a0\u2009\u202f]")
 # From one on, in English, German, French and Spanish; then the tens from thirty to a hundred.
 _ONES: Final = (

@@ -84,7 +84,7 @@ def _given(view: TraceView) -> str | None:
                 _take(message, found)
         before = call.input_messages
     for document in view.retrieved_documents:
-        found.update((text, None) for text in (document.content, document.id, *leaves(document.metadata)) if text)
+        found.update(dict.fromkeys(filter(None, (document.content, document.id, *leaves(document.metadata)))))
     for tool in view.tool_calls:
         found.update(dict.fromkeys(leaves(tool.result)))
     return "\n".join(found) if sum(map(len, found)) <= MAX_CONTEXT else None
@@ -105,8 +105,8 @@ def leaves(value: Any) -> list[str]:
     >>> sorted(leaves({"temp_c": 14, "sky": ["rain", None, True]}))
     ['14', 'rain', 'sky', 'temp_c']
     """
-    if isinstance(value, str):
-        return [value]
+    if value is None or isinstance(value, str):
+        return [] if value is None else [value]
     found: list[str] = []
     waiting = [value]
     while waiting:
