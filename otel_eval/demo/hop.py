@@ -59,7 +59,9 @@ def configuration(directory: Path, judge_url: str | None) -> dict[str, Any]:
             "signals": dict.fromkeys(FAILURE_SIGNALS, rates.signal),
         },
         "judging": {"evaluators": _EVALUATORS, **asked},
-        "exporters": {"clickhouse": {"endpoint": "embedded", "directory": str(directory / CLICKHOUSE)}},
+        "exporters": {
+            "clickhouse": {"directory": str(directory / CLICKHOUSE), "sending_queue": {"batch": {"flush_timeout": "1s"}}}
+        },
         "api": {"endpoint": api},
         "telemetry": {"metrics": metrics, "health": health},
     }

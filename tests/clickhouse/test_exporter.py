@@ -15,6 +15,7 @@ from otel_eval.clickhouse.client import ClickHouse
 from otel_eval.clickhouse.endpoint import InProcess
 from otel_eval.clickhouse.exporter import ClickHouseExporter
 from otel_eval.clickhouse.server import EmbeddedServer, NoWayInError
+from otel_eval.config import load
 from otel_eval.errors import PermanentError, RetryableError, TooLargeError
 from otel_eval.evaluators.evaluator import Scope
 from otel_eval.exporters import Message
@@ -240,3 +241,9 @@ async def test_without_a_way_in_the_engine_of_this_process_stores(tmp_path: Path
     await client.close()
     assert found == EVERY_TABLE
     assert [file.name for file in tmp_path.iterdir()] == ["engine"], "nothing is left in the current directory"
+
+
+def test_one_setting_of_the_queue_leaves_the_others_as_they_are() -> None:
+    queue = load(None, ["exporters.clickhouse.sending_queue.batch.flush_timeout=2s"]).config.exporters["clickhouse"].sending_queue
+    assert (queue.num_consumers, queue.batch.flush_timeout, queue.batch.min_size_bytes) == (2, 2.0, 16 << 20)
+    assert queue.batch.max_items == 50_000
