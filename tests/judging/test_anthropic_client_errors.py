@@ -147,7 +147,10 @@ async def test_the_time_is_for_the_whole_call(fault: Fault, api: StandIn) -> Non
     assert str(problem) == "no answer within 0.5 s"
 
 
-@pytest.mark.parametrize(("fault", "billed"), [(Kind.DISCONNECT, True), (Kind.NOT_JSON, True), (Kind.OVERLOADED, False)])
+@pytest.mark.parametrize(
+    ("fault", "billed"),
+    [(Kind.DISCONNECT, True), (Kind.CUT_BODY, True), (Kind.NOT_JSON, True), (Kind.OVERLOADED, False)],
+)
 async def test_what_may_be_billed(fault: Kind, billed: bool, api: StandIn) -> None:
     api.script.append(Fault(kind=fault))
     async with anthropic_client(api) as client:
