@@ -87,13 +87,13 @@ class _Work:
     def leave_out_and_collect(self, message: Message) -> None:
         """Take out the attributes that may not go, and remember where the texts are."""
         for field, value in message.ListFields():
-            if field.name == "attributes":
-                self._leave_out(value)
             if isinstance(value, bytes):
                 self._fields.append((message, field.name))
             elif isinstance(value, Message):
                 self.leave_out_and_collect(value)
             else:
+                if self._scrubber.chooses and field.name == "attributes":
+                    self._leave_out(value)
                 for item in value:
                     self.leave_out_and_collect(item)
 

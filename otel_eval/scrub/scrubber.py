@@ -145,6 +145,11 @@ class Scrubber:
         """
         return self._replace(text, find(text, [self._find_known]))
 
+    @property
+    def chooses(self) -> bool:
+        """Whether there are attributes that may not go."""
+        return bool(self._allowed or self._denied)
+
     def goes(self, key: str) -> bool:
         """Whether an attribute of this key may go."""
         return not _matches(self._denied, key) and (not self._allowed or _matches(self._allowed, key))
