@@ -1,6 +1,7 @@
 """Looking at one span: its attributes, its flattened attributes, its events, and the log records that belong to it."""
 
 import re
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Final
@@ -78,7 +79,7 @@ class SpanReader:
         self.logs: list[Event] = []
         self.found: dict[str, Any] = {}
         self.places: Mapping[str, Sequence[Any]] | None = None
-        self.parent: SpanReader | None = None
+        self._parent: weakref.ref[SpanReader] | None = None
         self.children: list[SpanReader] = []
 
     @classmethod
@@ -161,6 +162,18 @@ class SpanReader:
     def duration_s(self) -> float:
         """From start to end."""
         return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def parent(self) -> "SpanReader | None":
+        """The span above this one, for as long as its tree is there.
+
+        It is not held: spans that hold each other in a circle are not freed before the garbage collector has found them.
+        """
+        return None if self._parent is None else self._parent()
+
+    @parent.setter
+    def parent(self, parent: "SpanReader | None") -> None:
+        self._parent = None if parent is None else weakref.ref(parent)
 
     def ancestors(self) -> Iterable["SpanReader"]:
         """The parent, its parent and so on, in this trace."""
