@@ -72,6 +72,9 @@ TOO_LARGE = {
 MISSING = frozenset({16, 60, 81, 218})
 """Of those that are retryable: a table, database or column is not there."""
 
+STOPPED = frozenset({95, 96, 198, 209, 210, 236, 279})
+"""Of those that are retryable: the server is stopping, or cannot reach another one."""
+
 NOT_ABOUT_THE_DATA = {
     46: "UNKNOWN_FUNCTION",
     47: "UNKNOWN_IDENTIFIER",
@@ -88,6 +91,7 @@ NOT_ABOUT_THE_DATA = {
 _MAX_CHARACTERS = 500
 _LARGE = re.compile(r"Too many partitions for single INSERT block|Query memory limit exceeded|[Mm]emory limit \(for query\)")
 _RETRYABLE_STATUSES = frozenset({401, 403, 408, 429, 500, 502, 503, 504})  # of a proxy before the server
+_NOT_THERE = frozenset({408, 502, 503, 504})
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BEFORE = re.compile(r"^.*?DB::\w*Exception: (?:(?:Code: \d+\. )?DB::\w*Exception: )*", re.DOTALL)
 _AFTER = re.compile(r"\.?\s*\([A-Z0-9_]+\)(?: \(version [^\n]*)?\s*(?:\(for url \S*\))?\s*$|,? Stack trace.*", re.DOTALL)
@@ -99,7 +103,7 @@ class MissingError(RetryableError):
 
 
 class UnreachableError(RetryableError):
-    """No answer, or half of one: whether the statement was carried out is not known."""
+    """No answer, half of one, or that of somebody before the server: whether the statement was carried out is not known."""
 
 
 def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool) -> OtelEvalError:
@@ -118,6 +122,8 @@ def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool
         return TooLargeError(message)
     if code in MISSING:
         return MissingError(message)
+    if code in STOPPED:
+        return UnreachableError(message)
     if code in RETRYABLE:
         return RetryableError(message)
     return PermanentError(message, blames_request=code not in NOT_ABOUT_THE_DATA)
@@ -142,5 +148,5 @@ def _without_code(text: str, reason: str) -> OtelEvalError:
     if status == 413:
         return TooLargeError(f"ClickHouse: {reason}")
     if status in _RETRYABLE_STATUSES:
-        return RetryableError(f"ClickHouse: {reason}")
+        return (UnreachableError if status in _NOT_THERE else RetryableError)(f"ClickHouse: {reason}")
     return PermanentError(f"ClickHouse: {reason}", blames_request=False)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_eval.clickhouse.failures import NOT_ABOUT_THE_DATA, RETRYABLE, TOO_LARGE, failure
+from otel_eval.clickhouse.failures import NOT_ABOUT_THE_DATA, RETRYABLE, STOPPED, TOO_LARGE, UnreachableError, failure
 from otel_eval.errors import OtelEvalError, PermanentError, RetryableError, TooLargeError
 from tests.clickhouse.conftest import Database
 
@@ -12,6 +12,7 @@ from tests.clickhouse.conftest import Database
 async def test_the_codes_have_the_engines_names(database: Database) -> None:
     names = RETRYABLE | TOO_LARGE | NOT_ABOUT_THE_DATA
     assert len(names) == len(RETRYABLE) + len(TOO_LARGE) + len(NOT_ABOUT_THE_DATA)
+    assert RETRYABLE.keys() >= STOPPED
     asked = "SELECT code, errorCodeToName(code) FROM (SELECT arrayJoin({codes:Array(Int32)}) AS code)"
     assert dict((await database.reader.query(asked, {"codes": list(names)})).rows) == names
 
@@ -26,6 +27,8 @@ async def test_the_codes_have_the_engines_names(database: Database) -> None:
         ("Table is in readonly mode", 242, RetryableError),
         ("HTTP driver received HTTP status 413", None, TooLargeError),
         ("HTTP driver received HTTP status 429", None, RetryableError),
+        ("HTTP driver received HTTP status 503", None, UnreachableError),
+        ("Server is stopping", 236, UnreachableError),
         ("HTTP driver received HTTP status 404, server response: <html>", None, PermanentError),
         ("something new", 12345, PermanentError),
     ],
