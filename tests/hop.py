@@ -97,22 +97,22 @@ class HopProcess:
         assert self._process is not None
         return self._process.pid
 
-    async def start(self, timeout_s: float = 30.0) -> None:
-        """Start and wait until it is ready."""
+    async def start(self, timeout_s: float = 30.0, page: str = "readyz") -> None:
+        """Start and wait until this page says that all is well."""
         file = write_config(self.directory, self.config)
         with open(self.directory / "hop.log", "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "otel_eval", "run", "--config", str(file), stdout=log, stderr=log, cwd=self.directory
             )
         async with asyncio.timeout(timeout_s):
-            while not await self.ready():
+            while not await self.ready(page):
                 if self._process.returncode is not None:
                     raise AssertionError(f"the hop did not start:\n{self.log()}")
                 await asyncio.sleep(0.02)
 
-    async def ready(self) -> bool:
+    async def ready(self, page: str = "readyz") -> bool:
         try:
-            return (await self.page("health", "readyz"))[0] == 200
+            return (await self.page("health", page))[0] == 200
         except aiohttp.ClientError:
             return False
 

@@ -6,7 +6,6 @@ An hour is simulated by its volume. Run with `-s` to see the figures.
 import asyncio
 import contextlib
 import io
-import json
 import struct
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from google.rpc.status_pb2 import Status
 from otel_eval.records import Kind
 from otel_eval.wire import lens
 from tests import hop, traffic
+from tests.chaos.load import behind, delivered
 from tests.conftest import StartProcess
 from tests.exporters.backends import PROTOCOLS, to_sink
 from tests.hop import HopProcess, otlp_to
@@ -110,18 +110,6 @@ class Senders:
 
     async def close(self) -> None:
         await self._channel.close()
-
-
-async def behind(process: HopProcess) -> int:
-    """Journal bytes that its exporters have not delivered."""
-    _, text = await process.page("health", "readyz")
-    return sum(int(exporter["behind_bytes"]) for exporter in json.loads(text)["exporters"].values())
-
-
-async def delivered(process: HopProcess) -> None:
-    async with asyncio.timeout(60):
-        while await behind(process):
-            await asyncio.sleep(0.02)
 
 
 async def test_memory_stays_flat_through_an_outage_and_everything_drains(start_process: StartProcess) -> None:
