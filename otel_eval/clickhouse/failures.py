@@ -103,7 +103,10 @@ class MissingError(RetryableError):
 
 
 class UnreachableError(RetryableError):
-    """No answer, half of one, or that of somebody before the server: whether the statement was carried out is not known."""
+    """The server may have died or is stopping: no connection, half an answer, or that of somebody before it.
+
+    An answer that is only late is none of these.
+    """
 
 
 def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool) -> OtelEvalError:

@@ -105,8 +105,10 @@ def leaves(value: Any) -> list[str]:
     >>> sorted(leaves({"temp_c": 14, "sky": ["rain", None, True]}))
     ['14', 'rain', 'sky', 'temp_c']
     """
-    if value is None or isinstance(value, str):
-        return [] if value is None else [value]
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
     found: list[str] = []
     waiting = [value]
     while waiting:
