@@ -83,7 +83,8 @@ async def test_several_jobs_are_asked_together_at_half_the_price(tmp_path: Path)
         assert api.engine.spent_usd == pytest.approx(sum(costs(judged)))
         assert rows(made) == []
     async with StandIn() as api, rig(tmp_path / "now", api, evaluators=["task_completion"]) as made:
-        assert costs(await made.judged(job(1)))[0] == pytest.approx(2 * costs(judged[:1])[0])
+        first = max(costs(judged))  # it pays for the cache that the others read, and jobs come in any order
+        assert costs(await made.judged(job(1)))[0] == pytest.approx(2 * first)
 
 
 async def test_all_questions_of_a_job_go_into_one_batch(tmp_path: Path) -> None:
