@@ -53,9 +53,7 @@ class Service:
         self._judging: RunningJudging | None = None
         directory = config.journal.directory
         if config.sampling.enabled and config.judging.enabled:
-            self._judging = RunningJudging(
-                config.judging, config.scrub, self._source, self.journal, self.metrics, directory, self._held
-            )
+            self._judging = RunningJudging(config, self._source, self.journal, self.metrics, self._held)
         if config.sampling.enabled:
             self._sampler = TailSampler(
                 config.traces, config.sampling, self.journal, self.metrics, directory, self._held, self._judging

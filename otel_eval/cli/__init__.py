@@ -33,7 +33,7 @@ def _load_valid(file: str | None, settings: tuple[str, ...]) -> "Loaded":
     with loaded.located():
         build_exporters(loaded.config)
         policies.build(loaded.config.sampling, {})
-        running.check(loaded.config.judging, loaded.source)
+        running.check(loaded.config, loaded.source)
     return loaded
 
 

@@ -90,7 +90,7 @@ def _planned(loaded: "Loaded", sources: Sequence[str], window: "Window") -> "Pla
         raise ConfigError(f"{loaded.source}: exporters: expected one that takes traces or logs; scores would go nowhere")
     found = _read(config, sources, window)
     has_key = with_key_of_the_environment(config.judging.provider).api_key is not None
-    cost = asyncio.run(estimate(config.judging, loaded.source, found.jobs, has_key=has_key))
+    cost = asyncio.run(estimate(config, loaded.source, found.jobs, has_key=has_key))
     click.echo(f"{len(found.jobs)} of {found.traces} agent traces would be judged")
     if found.judged:
         click.echo(f"  {'chosen, but judged already':28} {found.judged:>7}")
@@ -193,7 +193,7 @@ async def _judge(loaded: "Loaded", found: "Plan", concurrency: int, tally: "Tall
     from otel_eval.judging.running import Judges
 
     config = loaded.config
-    judges = Judges(config.judging, loaded.source, config.journal.directory)
+    judges = Judges(config, loaded.source)
     try:
         async with beside_a_hop(config, config.exporters) as ready:
             outlets = Outlets(ready, "backfill")

@@ -51,7 +51,7 @@ async def _evaluate(
     config = loaded.config
     views = read(files)
     expected = {} if expected_file is None else _expected(Path(expected_file), {view.trace_id for view in views})
-    judges = Judges(config.judging, loaded.source, config.journal.directory)
+    judges = Judges(config, loaded.source)
     passed = True
     try:
         direct = Direct(judges.examiner, config.scrub, _nowhere)

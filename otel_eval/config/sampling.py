@@ -208,7 +208,12 @@ class Sampling(Section, frozen=True):
     cap: Cap | None = None
     seed: Annotated[str, Meta(min_length=1, max_length=64)] = "otel-eval"
 
+    @property
+    def policy_names(self) -> list[str]:
+        """The names of the built-in policies and of one's own."""
+        return ["baseline", "signals", "strata", "uncertainty", *(policy.name for policy in self.policies)]
+
     def __post_init__(self) -> None:
-        names = ["baseline", "signals", "strata", "uncertainty", *(policy.name for policy in self.policies)]
+        names = self.policy_names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"expected policies with a name of their own; not so: {', '.join(twice)}")

@@ -61,6 +61,6 @@ async def _configuration(loaded: Loaded) -> list[Finding]:
     with loaded.located():
         build_exporters(loaded.config)
         policies.build(loaded.config.sampling, {})
-        running.check(loaded.config.judging, loaded.source)
+        running.check(loaded.config, loaded.source)
     notes = "".join(f"; {note}" for note in loaded.notes)
     return [ok("configuration", f"{loaded.source}: valid{notes}")]

@@ -31,7 +31,7 @@ async def check(config: Config, source: str, clocks: Clocks, timeout_s: float) -
     provider, prices = with_key_of_the_environment(judging.provider), PriceTable.load()
     client = client_of(provider, prices)
     has_key = provider.api_key is not None
-    evaluators = configured.build(judging.evaluators, source, lambda _: client, has_key=has_key)
+    evaluators = configured.build(config, source, lambda _: client, has_key=has_key)
     asking = [one.name for one in evaluators if one.kind == "llm"]
     if not has_key:
         return [_without_key(provider, asking, by_default=judging.evaluators is None)]

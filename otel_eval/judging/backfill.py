@@ -30,10 +30,10 @@ import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from otel_eval.config.models import Config
 from otel_eval.evaluators.evaluator import JudgeUse, Scope
 from otel_eval.judging import configured, emit, prompt, scores
 from otel_eval.judging import job as jobs
-from otel_eval.judging.config import Judging
 from otel_eval.judging.examining import Examiner
 from otel_eval.judging.llm import Answer, Ask, Failure, JudgeError
 from otel_eval.judging.prices import InputEstimate, PriceTable, Tokens
@@ -93,10 +93,10 @@ class Estimate(Struct):
     left_out: Sequence[str] = ()
 
 
-async def estimate(config: Judging, source: str, made: Sequence[Job], *, has_key: bool) -> Estimate:
+async def estimate(config: Config, source: str, made: Sequence[Job], *, has_key: bool) -> Estimate:
     """What judging these jobs may cost; nothing is asked. Raises ConfigError for evaluators that cannot work."""
     judge = _Estimating()
-    evaluators = configured.build(config.evaluators, source, lambda _: judge, has_key=has_key)
+    evaluators = configured.build(config, source, lambda _: judge, has_key=has_key)
     judge.found.left_out = [one.name for one in evaluators if one.scope is Scope.SESSION]
     judged = [one for one in evaluators if one.kind == "llm"]
     for job in made if judged and has_key else ():

@@ -1,11 +1,12 @@
 """The evaluators of a configuration: each with what it applies to, made once for the baseline's calls and once for others."""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_eval.config.document import Document
 from otel_eval.config.load import convert, suggest
+from otel_eval.config.models import Config
 from otel_eval.config.section import Section
 from otel_eval.errors import ConfigError
 from otel_eval.evaluators.evaluator import Evaluator, Scope, Subject
@@ -22,6 +23,8 @@ DEFAULT_RUBRIC: Final = "quality_4d"
 _NEED_SETTINGS: Final = frozenset({"contains", "exact_match", "python", "regex"})
 _KEY: Final = "judging.evaluators"
 _JUDGED: Final = frozenset({"rubric", "panel", "pairwise"})
+_NO_POLICIES: Final = ("asked", "session")
+"""What chooses traces beside the policies of the sampler: somebody who asks, and a session that has gone quiet."""
 
 JudgeFor = Callable[[bool], Judge]
 """Gives the judge for the calls of the baseline sample (True), or for all others."""
@@ -106,25 +109,21 @@ class Configured:
 
 
 def build(
-    entries: tuple[str | dict[str, Any], ...] | None,
-    source: str,
-    judge: JudgeFor,
-    *,
-    has_key: bool,
-    freshness: Freshness = NOW,
-    waiting: WaitingJudgeFor | None = None,
+    config: Config, source: str, judge: JudgeFor, *, has_key: bool, waiting: WaitingJudgeFor | None = None
 ) -> list[Configured]:
     """The configured evaluators, code evaluators first; raises ConfigError for what cannot work.
 
-    None means every code evaluator that needs no settings, and the four dimensions by judge when there is a key. Those by
-    judge that do not say how soon they are wanted are wanted as `freshness` says; without `waiting` nobody can wait.
+    Where none are configured, it is every code evaluator that needs no settings, and the four dimensions by judge when there
+    is a key. Without `waiting` nobody can wait.
     """
+    entries = config.judging.evaluators
     if entries is None:
         names: tuple[str | dict[str, Any], ...] = tuple(name for name in sorted(evaluator_types()) if name not in _NEED_SETTINGS)
         entries = (*names, {"rubric": DEFAULT_RUBRIC}) if has_key else names
     doc = Document(source)
-    by_judge = _ByJudge(judge, waiting, freshness)
-    found = [_configured(doc, index, entry, by_judge) for index, entry in enumerate(entries)]
+    by_judge = _ByJudge(judge, waiting, config.judging.freshness)
+    policies = [*config.sampling.policy_names, *_NO_POLICIES]
+    found = [_configured(doc, index, entry, by_judge, policies) for index, entry in enumerate(entries)]
     seen: set[str] = set()
     for one in found:
         if one.name in seen:
@@ -149,7 +148,9 @@ class _ByJudge(NamedTuple):
         return Configured(make(self.judge(False)), make(self.judge(True)), selector, freshness, pair)
 
 
-def _configured(doc: Document, index: int, entry: str | dict[str, Any], by_judge: _ByJudge) -> Configured:
+def _configured(
+    doc: Document, index: int, entry: str | dict[str, Any], by_judge: _ByJudge, policies: Sequence[str]
+) -> Configured:
     path = ("judging", "evaluators", f"[{index}]")
     settings: dict[str, Any] = {entry: {}} if isinstance(entry, str) else dict(entry)
     if isinstance(entry, str) and entry not in evaluator_types() and "/" not in entry:
@@ -159,6 +160,10 @@ def _configured(doc: Document, index: int, entry: str | dict[str, Any], by_judge
         settings = {"rubric": entry}
     only = settings.pop("only", {})
     selector: Selector = convert(doc, Selector, only, (*path, "only"))
+    unknown = next((pattern for pattern in selector.policies if not fnmatch.filter(policies, pattern)), None)
+    if unknown is not None:
+        place = doc.place((*path, "only", "policies"))
+        raise ConfigError(f"{place}: no policy of sampling is called {unknown!r:.100}{suggest(unknown, policies)}")
     wanted = convert(doc, _Wanted, {"freshness": settings.pop("freshness", None)}, path).freshness
     if not _JUDGED.isdisjoint(settings):
         make = _judged(doc, path, settings)

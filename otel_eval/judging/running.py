@@ -6,12 +6,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
+from otel_eval.config.models import Config
 from otel_eval.config.values import Secret
 from otel_eval.errors import ConfigError, TooLargeError
 from otel_eval.evaluators.evaluator import Scope
@@ -81,22 +81,21 @@ def _tell_what_needs_a_key(config: Judging, blocked: Sequence[str]) -> None:
         _log.warning("there is no API key for the judge; only evaluators by code are used", set=variable)
 
 
-def check(config: Judging, source: str) -> None:
+def check(config: Config, source: str) -> None:
     """Make the evaluators of a configuration without starting anything; raises ConfigError for what cannot work."""
-    provider = with_key_of_the_environment(config.provider)
+    provider = with_key_of_the_environment(config.judging.provider)
     client = client_of(provider, PriceTable.load())
     _evaluators(config, provider, source, lambda _: client, None)
 
 
 def _evaluators(
-    config: Judging,
+    config: Config,
     provider: Provider,
     source: str,
     judge: configured.JudgeFor,
     waiting: configured.WaitingJudgeFor | None,
 ) -> list[configured.Configured]:
-    has_key = provider.api_key is not None
-    made = configured.build(config.evaluators, source, judge, has_key=has_key, freshness=config.freshness, waiting=waiting)
+    made = configured.build(config, source, judge, has_key=provider.api_key is not None, waiting=waiting)
     waits = next((one for one in made if one.kind == "llm" and one.freshness.waits), None)
     if waits is not None and provider.api != "anthropic":
         raise ConfigError(
@@ -112,28 +111,29 @@ class Judges:
     Raises ConfigError for what cannot work.
     """
 
-    def __init__(self, config: Judging, source: str, directory: Path) -> None:
-        file = queue_file(directory)
+    def __init__(self, config: Config, source: str) -> None:
+        judging: Judging = config.judging
+        file = queue_file(config.journal.directory)
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"journal.directory: {file.parent} cannot be used: {error.strerror}") from None
-        provider = with_key_of_the_environment(config.provider)
+        provider = with_key_of_the_environment(judging.provider)
         prices = PriceTable.load()
         self._client = client_of(provider, prices)
-        self._budget = Budget(file.with_name("budget.sqlite3"), config.budget)
-        self._gate = Gate(self._client, self._budget, prices, config.limits)
+        self._budget = Budget(file.with_name("budget.sqlite3"), judging.budget)
+        self._gate = Gate(self._client, self._budget, prices, judging.limits)
         self.batches: Batches | None = None
         if isinstance(self._client, AnthropicClient):
             self.batches = Batches(file.with_name("batches.sqlite3"), self._client, self._gate, self._budget, prices)
         waiting = self.batches.judge if self.batches is not None else None
         evaluators = _evaluators(config, provider, source, self._gate.for_purpose, waiting)
-        self._cache = VerdictCache(file.with_name("verdicts.sqlite3"), config.cache)
+        self._cache = VerdictCache(file.with_name("verdicts.sqlite3"), judging.cache)
         self.examiner = Examiner(evaluators, self._cache)
         self._needs_sdk = provider.api == "anthropic" and provider.api_key is not None
         self._needs_sdk &= any(one.kind == "llm" for one in evaluators)
         if provider.api_key is None:
-            _tell_what_needs_a_key(config, [one.name for one in evaluators if one.kind == "llm"])
+            _tell_what_needs_a_key(judging, [one.name for one in evaluators if one.kind == "llm"])
 
     async def load(self) -> None:
         """Import what the judges' client needs: a second of work that must not come between requests."""
@@ -154,24 +154,15 @@ class Judges:
 class RunningJudging:
     """Takes chosen traces by `judge`, between `start` and `stop`."""
 
-    def __init__(
-        self,
-        config: Judging,
-        scrub: ScrubConfig,
-        source: str,
-        journal: Journal,
-        metrics: Metrics,
-        directory: Path,
-        held: HeldSpans | None = None,
-    ) -> None:
-        self._config = config
-        self._scrub = scrub
+    def __init__(self, config: Config, source: str, journal: Journal, metrics: Metrics, held: HeldSpans | None = None) -> None:
+        judging: Judging = config.judging
+        self._deadline_s = float(judging.deadline)
+        self._scrub: ScrubConfig = config.scrub
         self._metrics = metrics
-        self.judges = Judges(config, source, directory)
-        limit = config.queue.max_size_mib << 20
-        self._queue = SqliteQueue(
-            queue_file(directory), limit, synchronous=config.queue.synchronous, max_crashes=config.queue.max_crashes
-        )
+        self.judges = Judges(config, source)
+        file, queue = queue_file(config.journal.directory), judging.queue
+        limit = queue.max_size_mib << 20
+        self._queue = SqliteQueue(file, limit, synchronous=queue.synchronous, max_crashes=queue.max_crashes)
         self._publisher = Publisher(journal, metrics, held)
         self._batches = self.judges.batches
         if self._batches is not None and (self._waiting or self._batches.has_file):
@@ -179,9 +170,9 @@ class RunningJudging:
         else:
             self._batches = None
         examiner = self.judges.examiner
-        rejudging = Rejudging(examiner.evaluators, config.rejudge_rate, self.pressure, metrics)
+        rejudging = Rejudging(examiner.evaluators, judging.rejudge_rate, self.pressure, metrics)
         self.pool = Pool(
-            self._queue, examiner, self._publisher, metrics, config.workers, config.max_attempts, self._batches, rejudging
+            self._queue, examiner, self._publisher, metrics, judging.workers, judging.max_attempts, self._batches, rejudging
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._stats: Stats | None = None
@@ -243,10 +234,10 @@ class RunningJudging:
 
     def _jobs(self, decided: Decided, traces: Sequence[Stored], scope: Scope) -> list[Job]:
         """The job for what is wanted now, and one for each time that evaluators which apply may wait."""
-        now_ns, deadline_s = time.time_ns(), float(self._config.deadline)
+        now_ns = time.time_ns()
         work = job.work_of(decided, traces, scope, self._scrub)
         if not self._waiting:
-            return [job.job_of(work, now_ns, int(deadline_s * 1e9))]
+            return [job.job_of(work, now_ns, int(self._deadline_s * 1e9))]
         names: dict[Freshness, list[str]] = {}
         subject = work.subject()
         for one in self.judges.examiner.evaluators:
@@ -254,7 +245,7 @@ class RunningJudging:
                 names.setdefault(one.freshness, []).append(one.name)
         made = []
         for freshness, evaluators in (names or {NOW: []}).items():
-            deadline_ns = int(freshness.deadline_s(now_ns / 1e9, deadline_s) * 1e9)
+            deadline_ns = int(freshness.deadline_s(now_ns / 1e9, self._deadline_s) * 1e9)
             made.append(job.job_of(replace(work, evaluators=tuple(evaluators)), now_ns, deadline_ns, freshness))
         return made
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from otel_eval.config.models import Config, JournalConfig
 from otel_eval.config.values import PositiveDuration, Secret
 from otel_eval.evaluators.evaluator import Scope
 from otel_eval.journal import Journal
@@ -167,7 +168,7 @@ async def rig(
         stack.push_async_callback(journal.close)
         for kind in Kind:
             journal.reader(kind, "test")  # so that nothing is deleted
-        judges = Judges(config, "c.yaml", directory)
+        judges = Judges(Config(judging=config, journal=JournalConfig(directory=directory)), "c.yaml")
         stack.push_async_callback(judges.close)
         queue = SqliteQueue(directory / "judging" / "queue.sqlite3", max_crashes=max_crashes)
         stack.push_async_callback(queue.close)

@@ -144,7 +144,7 @@ async def test_the_worst_case_is_the_worst_that_can_be(sink: Sink, tmp_path: Pat
         file, config = captured(tmp_path, 3), configured(tmp_path, judge, sink)
         loaded = load(config)
         found = planning.plan(loaded.config.sampling, loaded.config.scrub, read([file]))
-        cost = await backfill.estimate(loaded.config.judging, loaded.source, found.jobs, has_key=True)
+        cost = await backfill.estimate(loaded.config, loaded.source, found.jobs, has_key=True)
         broken = Fault(kind=FaultKind.BROKEN_JSON)
         judge.script.extend([broken, None, broken, broken] * 3)
         _, out, _ = await run("--from", file, "--config", config, "--yes", "--concurrency", "1")

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from otel_eval.config.models import Config
+from otel_eval.config.sampling import Policy, Sampling
 from otel_eval.config.values import Secret
 from otel_eval.errors import ConfigError
 from otel_eval.evaluators.evaluator import Scope, Subject
 from otel_eval.judging.anthropic_client import AnthropicClient
+from otel_eval.judging.config import Judging
 from otel_eval.judging.configured import Configured, build
 from otel_eval.judging.prices import PriceTable
 from otel_eval.sampling.ledger import Decided
@@ -18,7 +21,13 @@ CLIENT = AnthropicClient(Secret("any"), PriceTable.load(), base_url="http://127.
 
 
 def built(*entries: Any, has_key: bool = True) -> list[Configured]:
-    return build(entries, "c.yaml", lambda _: CLIENT, has_key=has_key)
+    return build(config(entries), "c.yaml", lambda _: CLIENT, has_key=has_key)
+
+
+def config(evaluators: tuple[Any, ...] | None) -> Config:
+    return Config(
+        judging=Judging(evaluators=evaluators), sampling=Sampling(policies=(Policy(name="slow", type="always_sample"),))
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,8 @@ def built(*entries: Any, has_key: bool = True) -> list[Configured]:
         ([{"answered": {}, "only": "support"}], "judging.evaluators.[0].only:"),
         ([{"answered": {}, "only": {"services": "support"}}], "judging.evaluators.[0].only.services:"),
         ([{"answered": {}, "only": {"signals": ["thumb_down"]}}], "only: signals: no signal is called 'thumb_down'; did you"),
+        ([{"answered": {}, "only": {"policies": ["slw"]}}], "[0].only.policies: no policy of sampling is called 'slw'; did you"),
+        ([{"answered": {}, "only": {"policies": ["slow/*"]}}], "no policy of sampling is called 'slow/*'"),
         ([{"answered": {}, "freshness": "15m"}], "evaluators.[0].freshness: only evaluators that ask a judge can wait"),
         ([{"rubric": "task_completion", "freshness": "soon"}], "evaluators.[0].freshness: 'soon': expected now, a duration of"),
         ([{"rubric": "task_completion", "freshness": "2d"}], "evaluators.[0].freshness: '2d': expected now, a duration"),
@@ -56,7 +67,7 @@ def test_what_cannot_work_says_why(entries: list[Any], said: str) -> None:
 
 
 def test_by_default_what_needs_no_settings_and_the_rubric_only_with_a_key() -> None:
-    with_key, without = (build(None, "c.yaml", lambda _: CLIENT, has_key=has_key) for has_key in (True, False))
+    with_key, without = (build(config(None), "c.yaml", lambda _: CLIENT, has_key=has_key) for has_key in (True, False))
     assert [one.name for one in with_key if one.kind == "llm"] == ["quality_4d"]
     assert [one.name for one in without] == [one.name for one in with_key if one.kind == "code"]
     assert "python" not in [one.name for one in without]
@@ -79,7 +90,8 @@ def test_by_default_what_needs_no_settings_and_the_rubric_only_with_a_key() -> N
         ({"signals": ["*_error"]}, True),
         ({"signals": ["thumbs_down"]}, False),
         ({"policies": ["baseline"]}, True),
-        ({"policies": ["errors"]}, False),
+        ({"policies": ["slow"]}, False),
+        ({"policies": ["session", "asked", "base*"]}, True),
         ({"services": ["[a-"]}, False),
     ],
 )

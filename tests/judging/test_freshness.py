@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_eval.config.models import Config, JournalConfig
 from otel_eval.config.values import Secret
 from otel_eval.errors import ConfigError
 from otel_eval.journal import Journal
@@ -58,7 +59,7 @@ def config(*evaluators: str | dict[str, Any], freshness: str = "now", api: Any =
 )
 def test_a_provider_without_batches_is_named(judging: Judging) -> None:
     with pytest.raises(ConfigError) as caught:
-        check(judging, "c.yaml")
+        check(Config(judging=judging), "c.yaml")
     assert str(caught.value) == (
         "c.yaml: judging: freshness: 15m (task_completion) needs message batches, which servers with provider.api openai "
         "do not have; allowed with it: now"
@@ -67,7 +68,7 @@ def test_a_provider_without_batches_is_named(judging: Judging) -> None:
 
 @pytest.mark.parametrize("judging", [config("latency", freshness="15m", api="openai"), config(RUBRIC, api="openai")])
 def test_what_costs_nothing_never_waits(judging: Judging) -> None:
-    check(judging, "c.yaml")
+    check(Config(judging=judging), "c.yaml")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,9 @@ def test_what_costs_nothing_never_waits(judging: Judging) -> None:
 )
 async def test_what_may_wait_has_a_job_of_its_own(tmp_path: Path, judging: Judging, wanted: dict[str, Any]) -> None:
     journal = Journal(tmp_path, 64 << 20, Sync.NEVER)
-    running = RunningJudging(judging, ScrubConfig(), "c.yaml", journal, Metrics(), tmp_path)
+    running = RunningJudging(
+        Config(judging=judging, scrub=ScrubConfig(), journal=JournalConfig(directory=tmp_path)), "c.yaml", journal, Metrics()
+    )
     try:
         for _ in range(2):  # what was decided before a crash is decided again
             await running.judge(decided(1), [stored(1)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from otel_eval.config.models import Config, JournalConfig
 from otel_eval.judging import pool, scores
 from otel_eval.judging.config import Judging
 from otel_eval.judging.running import RunningJudging
@@ -111,9 +112,12 @@ async def test_the_pool_stops_at_once_and_gives_back_what_it_had(tmp_path: Path)
 async def test_a_trace_too_large_for_the_queue_ends_as_that(tmp_path: Path) -> None:
     async with rig(tmp_path) as made:
         for _ in range(2):  # whoever chose it is not sure after a crash, and asks again
-            running = RunningJudging(
-                Judging(evaluators=("answered",)), ScrubConfig(), "c.yaml", made.journal, made.metrics, tmp_path / "other"
+            config = Config(
+                judging=Judging(evaluators=("answered",)),
+                scrub=ScrubConfig(),
+                journal=JournalConfig(directory=tmp_path / "other"),
             )
+            running = RunningJudging(config, "c.yaml", made.journal, made.metrics)
             running._queue._writer._store._jobs._max_bytes = 1000
             await running.judge(decided(1), [stored(1)])
             await running.stop()
