@@ -114,12 +114,11 @@ class OpenAiClient:
         ask = _probe(model)
         for output in (Output.SCHEMA, Output.TOOL, Output.JSON):
             reply = await self._post(ask, output)
-            if reply.status == 200:
-                answer = answer_of(reply.body, model, reply.headers, self._prices, 0.0)
-                if _is_probed(answer.text):
-                    return output
-            elif reply.status not in (400, 422):
-                raise self._error(problem_of(reply.status, reply.body), reply, ask)
+            problem = problem_of(reply.status, reply.body)
+            if problem.status not in (200, 400, 422):  # also one that a gateway tells with status 200
+                raise self._error(problem, reply, ask)
+            if _is_probed(answer_of(reply.body, model, reply.headers, self._prices, 0.0).text):
+                return output
         return Output.TEXT
 
     async def _post(self, ask: Ask, output: Output) -> _Reply:

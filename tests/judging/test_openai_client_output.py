@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from otel_eval.judging.llm import Failure
 from otel_eval.judging.openai_client import Output
@@ -87,6 +89,21 @@ async def test_a_probe_without_an_answer_is_not_remembered(kind: Kind) -> None:
     async with StandIn() as api, openai_client(api) as client:
         api.script.append(Fault(kind=kind))
         assert (await failure_of(client, ASK)).failure in {Failure.OVERLOADED, Failure.SERVER_ERROR, Failure.CONNECTION}
+        assert await client.probe("local") is Output.SCHEMA
+
+
+async def test_a_gateway_s_error_with_status_200_is_no_answer_to_the_probe() -> None:
+    overloaded = {"error": {"code": 503, "message": "no instance is free"}}
+    replies = [overloaded, {"choices": [{"message": {"content": '{"water_is_wet": "yes"}'}}]}]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(replies.pop(0))
+
+    app = web.Application()
+    app.add_routes([web.post("/chat/completions", answer)])
+    async with StandIn() as api, TestServer(app) as gateway, openai_client(api, base_url=str(gateway.make_url("/"))) as client:
+        problem = await failure_of(client, ASK)
+        assert (problem.failure, str(problem)) == (Failure.OVERLOADED, "HTTP 503: no instance is free")
         assert await client.probe("local") is Output.SCHEMA
 
 
