@@ -35,6 +35,10 @@ class PythonConfig(Section, frozen=True):
         _imported(self.function)
 
 
+class _Raised(Exception):
+    """A function has raised this: what it was is not to be taken for a cancellation, or an order to stop, by anybody else."""
+
+
 class Python(ByCode):
     """Whatever a function of yours says: true or false (1 or 0, pass or fail), a number, a label, or `Result`s.
 
@@ -65,14 +69,25 @@ class Python(ByCode):
         try:
             async with asyncio.timeout(self.config.timeout):
                 if inspect.iscoroutinefunction(self._function):
-                    said = await self._function(subject)
+                    said = await self._in_loop(subject)
                 else:
                     said = await self._in_thread(subject)
         except TimeoutError:
             return NotApplicable(f"{self.config.function} took longer than {self.config.timeout:g} s")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code may raise anything
-            return NotApplicable(f"{self.config.function} raised {type(error).__name__}")
+        except _Raised as error:
+            return NotApplicable(f"{self.config.function} raised {error}")
         return self._results(said)
+
+    async def _in_loop(self, subject: Subject) -> Any:
+        """The answer of an async function."""
+        task = asyncio.current_task()
+        try:
+            return await self._function(subject)
+        except BaseException as error:
+            ours = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+            if ours or isinstance(error, GeneratorExit):
+                raise
+            raise _Raised(type(error).__name__) from None
 
     async def _in_thread(self, subject: Subject) -> Any:
         """The function's answer, from a thread that does not keep the program from ending."""
@@ -80,21 +95,21 @@ class Python(ByCode):
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Any] = loop.create_future()
 
-        def end(said: Any, error: BaseException | None) -> None:
+        def end(said: Any, error: _Raised | None) -> None:
             self._threads.release()
             if ended.cancelled():
                 return
             if error is None:
                 ended.set_result(said)
             else:
-                ended.set_exception(RuntimeError() if isinstance(error, StopIteration) else error)
+                ended.set_exception(error)
 
         def run() -> None:
             said, error = None, None
             try:
                 said = self._function(subject)
             except BaseException as raised:  # noqa: BLE001 - what is raised is told by the waiting side
-                error = raised
+                error = _Raised(type(raised).__name__)
             try:
                 loop.call_soon_threadsafe(end, said, error)
             except RuntimeError:

@@ -37,6 +37,15 @@ def fails(subject): raise KeyError(subject.view.final_output)
 def stops(subject): raise StopIteration
 def leaves(subject): sys.exit(1)
 async def leaves_later(subject): sys.exit(1)
+def cancelled(subject): raise asyncio.CancelledError
+async def cancelled_later(subject): raise asyncio.CancelledError
+def interrupts(subject): raise KeyboardInterrupt
+async def interrupts_later(subject): raise KeyboardInterrupt
+def in_vain(subject): raise TimeoutError
+async def in_vain_later(subject): raise TimeoutError
+async def untidy(subject):
+    try: await asyncio.sleep(60)
+    finally: raise ValueError
 value = 3
 """
 
@@ -76,18 +85,34 @@ def test_what_a_function_answers_is_a_score() -> None:
         ("huge", "own_checks:huge answered int"),
         ("not_applicable", "nothing to say"),
         ("fails", "own_checks:fails raised KeyError"),
-        ("stops", "own_checks:stops raised RuntimeError"),
+        ("stops", "own_checks:stops raised StopIteration"),
         ("leaves", "own_checks:leaves raised SystemExit"),
         ("leaves_later", "own_checks:leaves_later raised SystemExit"),
+        ("cancelled", "own_checks:cancelled raised CancelledError"),
+        ("cancelled_later", "own_checks:cancelled_later raised CancelledError"),
+        ("interrupts", "own_checks:interrupts raised KeyboardInterrupt"),
+        ("interrupts_later", "own_checks:interrupts_later raised KeyboardInterrupt"),
+        ("in_vain", "own_checks:in_vain raised TimeoutError"),
+        ("in_vain_later", "own_checks:in_vain_later raised TimeoutError"),
+        ("untidy", "own_checks:untidy raised ValueError"),
     ],
 )
 def test_what_is_no_score_is_not_applicable(function: str, reason: str) -> None:
-    assert ask(function) == NotApplicable(reason)
+    assert ask(function, timeout="500ms") == NotApplicable(reason)
 
 
 @pytest.mark.parametrize("function", ["never", "sleeps"])
 def test_a_function_that_takes_too_long_is_given_up(function: str) -> None:
     assert ask(function, timeout="50ms") == NotApplicable(f"own_checks:{function} took longer than 0.05 s")
+
+
+@pytest.mark.parametrize("function", ["never", "sleeps"])
+async def test_who_waits_for_a_function_can_be_cancelled(function: str) -> None:
+    waiting = asyncio.create_task(made("python", function=f"own_checks:{function}").evaluate(SUBJECT))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_a_function_that_blocks_does_not_stop_the_program() -> None:
