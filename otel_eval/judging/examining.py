@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
-from otel_eval.evaluators.evaluator import Evaluator, NotApplicable, Scope, Subject
+from otel_eval.evaluators.evaluator import Evaluator, JudgeUse, NotApplicable, Scope, Subject
 from otel_eval.evaluators.evaluator import Result as Scored
 from otel_eval.judging.cache import VerdictCache, verdict_key
 from otel_eval.judging.configured import Configured
@@ -137,7 +138,7 @@ class Examiner:
         else:
             answer = await evaluator.evaluate(subject)
             if isinstance(answer, NotApplicable):
-                return Result(evaluator=configured.name, state=State.NO_CONTENT, reason=answer.reason), ()
+                return Result(evaluator=configured.name, state=State.NO_CONTENT, reason=_text(answer.reason, _MAX_TEXT)), ()
             found, cached = tuple(map(sound, answer)), False
             if key is not None and verdicts is not None:
                 verdicts.append((key, found))
@@ -183,16 +184,37 @@ def sound(result: Scored) -> Scored:
         name=_text(result.name, _MAX_NAME) or "score",
         value=_number(result.value),
         label=None if result.label is None else _text(result.label, _MAX_NAME),
-        passed=None if result.passed is None else bool(result.passed),
+        passed=_truth(result.passed),
         explanation=_text(result.explanation, _MAX_TEXT),
         span_id=result.span_id if isinstance(result.span_id, str) and _SPAN_ID.fullmatch(result.span_id) else None,
-        evidence=tuple(_text(text, _MAX_TEXT) for text in result.evidence[:_MAX_TEXTS]),
-        warnings=tuple(_text(text, _MAX_TEXT) for text in result.warnings[:_MAX_TEXTS]),
+        evidence=_texts(result.evidence),
+        warnings=_texts(result.warnings),
+        judge=_use(result.judge),
     )
 
 
 def _text(value: object, most: int) -> str:
     return str(value)[:most].encode(errors="replace").decode()
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    given = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    return tuple(_text(text, _MAX_TEXT) for text in given[:_MAX_TEXTS])
+
+
+def _truth(value: object) -> bool | None:
+    try:
+        return None if value is None else bool(value)
+    except (TypeError, ValueError):  # an array, say
+        return None
+
+
+def _use(value: object) -> JudgeUse | None:
+    try:
+        use = msgspec.convert(msgspec.to_builtins(value), JudgeUse | None)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return use and replace(use, cost_usd=_number(use.cost_usd), latency_s=_number(use.latency_s) or 0.0)
 
 
 def _number(value: object) -> float | None:

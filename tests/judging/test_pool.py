@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from otel_eval.evaluators.evaluator import Result, Scope, Subject
+from otel_eval.evaluators.evaluator import JudgeUse, NotApplicable, Result, Scope, Subject
 from otel_eval.judging import pool
 from otel_eval.judging.budget import BudgetConfig
 from otel_eval.judging.scores import Judgement, State
@@ -201,3 +202,39 @@ async def test_results_that_cannot_be_written_are_made_so(tmp_path: Path) -> Non
         assert {score.span_id for score in one.scores} == {"0" * 15 + "1"}
         assert len(one.scores[0].explanation) == 4000
         assert len(made.sent()) == 3
+
+
+class NoTruth:
+    """As an array is: neither true nor false."""
+
+    def __bool__(self) -> bool:
+        raise ValueError
+
+
+async def test_a_result_that_is_made_wrongly_harms_no_other(tmp_path: Path) -> None:
+    """Its fields are whatever an evaluator has put there."""
+    wrong: list[Any] = [
+        Result(name="a", value=1.0, evidence=None, warnings="late", passed=NoTruth()),  # type: ignore[arg-type]
+        Result(name="b", value=1.0, judge="gpt-4o"),  # type: ignore[arg-type]
+        Result(name="c", value=1.0, judge=JudgeUse(model="gpt-4o", cost_usd=Decimal("0.1"))),  # type: ignore[arg-type]
+        Result(name="d", value=1.0, judge=JudgeUse(model="gpt-4o", input_tokens=object())),  # type: ignore[arg-type]
+        Result(name="e", value=1.0, judge=JudgeUse(model="gpt-4o", cost_usd=float("nan"), input_tokens=7)),
+    ]
+    async with rig(tmp_path, evaluators=["answered", "refusal"]) as made:
+        made.let_in(Wild(wrong))
+        (one,) = await made.judged(job(1))
+        assert (one.state, one.tries) == (State.SCORED, 1)
+        assert [score.name for score in one.scores] == ["a", "b", "c", "d", "e", "refusal"]
+        assert (one.scores[0].evidence, one.scores[0].warnings, one.scores[0].passed) == ((), ("late",), None)
+        assert [score.judge for score in one.scores[:4]] == [None] * 4
+        assert one.scores[4].judge == JudgeUse(model="gpt-4o", input_tokens=7)
+        assert len(made.sent()) == 6
+
+
+@pytest.mark.parametrize("reason", [None, 5, object()])
+async def test_any_reason_why_there_is_no_score_can_be_read_again(tmp_path: Path, reason: Any) -> None:
+    async with rig(tmp_path, evaluators=["answered", "refusal"]) as made:
+        made.let_in(Wild(NotApplicable(reason)))
+        (one,) = await made.judged(job(1))
+        assert states(one) == {"answered": "no_content", "refusal": "scored"}
+        assert one.results[0].reason == str(reason)
