@@ -105,7 +105,7 @@ class Batches:
         job, key = JOB.get(), batch_question.key_of(ask)
         due_s, expires_s = freshness.due(self._clock()), job.expires_at_ns / 1e9
         found = await self._file.use(lambda file: file.find(job.id, key))
-        if found is None and not ask.follows:
+        if found is None and freshness.waits and not ask.follows:
             new = Question(job.id, key, freshness, due_s, expires_s, ask.model, baseline, batch_question.written(ask))
             await self._file.use(lambda file: file.put(new, "waiting"))
             found = Found("waiting", due_s, baseline, None)

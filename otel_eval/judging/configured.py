@@ -143,7 +143,7 @@ class _ByJudge(NamedTuple):
         """One of them."""
         freshness = wanted or self.freshness
         pair = None
-        if freshness.waits and self.waiting is not None:
+        if self.waiting is not None:  # also where it is wanted now: what was asked when it could wait is not asked again
             pair = make(self.waiting(freshness, False)), make(self.waiting(freshness, True))
         return Configured(make(self.judge(False)), make(self.judge(True)), selector, freshness, pair)
 

@@ -227,7 +227,7 @@ class Pool:
     async def _judge(self, claim: Claim, work: jobs.Work, subject: Subject) -> Judgement:
         """Run every evaluator that applies. Raises Again or Hopeless."""
         names = self._examiner.applying(work.scope, subject, work.decided, work.evaluators)
-        on_error, in_batch = partial(self._state_of, claim), jobs.may_wait(claim.job)
+        on_error, in_batch = partial(self._state_of, claim), self._batches is not None and jobs.may_wait(claim.job)
         examined = await self._examiner.examine(subject, work.decided, work.scope, on_error, names, in_batch=in_batch)
         results, given = examined.results, examined.scores
         rejudged = await self._rejudging.again(subject, work.decided, examined)

@@ -87,7 +87,8 @@ class Rig:
         self.metrics = Metrics()
         self.judges = judges
         self.publisher = Publisher(journal, self.metrics)
-        self.batches = judges.batches if any(one.freshness.waits for one in judges.examiner.evaluators) else None
+        waits = any(one.freshness.waits for one in judges.examiner.evaluators)
+        self.batches = judges.batches if judges.batches is not None and (waits or judges.batches.has_file) else None
         rejudging = Rejudging(judges.examiner.evaluators, rejudge_rate, judges.pressure, self.metrics)
         self.pool = Pool(queue, judges.examiner, self.publisher, self.metrics, 4, max_attempts, self.batches, rejudging)
         self.directory = directory
