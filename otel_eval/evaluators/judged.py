@@ -96,6 +96,11 @@ class RubricEvaluator:
         models = [weaker(self._questioner.config.model, case.calls) for case in cases]
         return instruments.version(shown, models, [[rubric.id for rubric in case.rubrics] for case in cases])
 
+    def judged_spans(self, subject: Subject) -> list[str]:
+        """The spans that its scores are about, in their order; none at other scopes than span."""
+        cases = self._cases(subject)
+        return [] if isinstance(cases, NotApplicable) else [case.span_id for case in cases if case.span_id is not None]
+
     def _cases(self, subject: Subject) -> list[_Case] | NotApplicable:
         """What is to be asked; why not, when nothing is."""
         reasons: list[str] = []

@@ -104,6 +104,10 @@ class PanelEvaluator:
         seen = [member.fingerprint(subject) for member in self._judges]
         return None if None in seen else instruments.version(seen)
 
+    def judged_spans(self, subject: Subject) -> list[str]:
+        """See RubricEvaluator."""
+        return self._judges[0].judged_spans(subject)
+
     def _joined(self, sheets: dict[str, Sequence[Result]], failed: dict[str, InvalidVerdict | JudgeRefused]) -> list[Result]:
         groups: dict[tuple[str, str | None], dict[str, Result]] = {}
         for model, sheet in sheets.items():

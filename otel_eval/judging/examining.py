@@ -132,7 +132,7 @@ class Examiner:
         evaluator = configured.of(baseline=decided.policy == Baseline.name, in_batch=verdicts is not None)
         key = _key(evaluator, subject)
         started = time.time_ns()
-        known = await self._cache.get(key) if key is not None else None
+        known = _moved(await self._cache.get(key), evaluator, subject) if key is not None else None
         if known is not None:
             found, cached = known, True
         else:
@@ -223,6 +223,19 @@ def _number(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None
+
+
+def _moved(known: tuple[Scored, ...] | None, evaluator: Evaluator, subject: Subject) -> tuple[Scored, ...] | None:
+    """A verdict that was given on another trace with the same content, on the spans of this one; None where that fails."""
+    there = list(dict.fromkeys(one.span_id for one in known or () if one.span_id is not None))
+    if known is None or not there:
+        return known
+    spans = getattr(evaluator, "judged_spans", None)
+    here = list(dict.fromkeys(filter(_SPAN_ID.fullmatch, spans(subject) if spans is not None else ())))
+    if len(here) != len(there):
+        return None
+    moved = dict(zip(there, here, strict=True))
+    return tuple(one if one.span_id is None else replace(one, span_id=moved[one.span_id]) for one in known)
 
 
 def _key(evaluator: Evaluator, subject: Subject) -> bytes | None:

@@ -47,16 +47,18 @@ def decided(trace: int, **values: Any) -> Decided:
     return Decided(**(settings | values))
 
 
-def stored(trace: int, answer: str = "It left our house this morning.", question: str = "Where is my order?") -> Stored:
-    """A trace of an agent and its model call."""
+def stored(
+    trace: int, answer: str = "It left our house this morning.", question: str = "Where is my order?", *, root: int = 1
+) -> Stored:
+    """A trace of an agent and its model call, the span after the root."""
     said = {
         "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
         "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": question}]}]),
         "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answer}]}]),
     }  # fmt: skip
     made = [
-        spans.span({"gen_ai.operation.name": "invoke_agent"}, identity=1, trace=trace, resource={"service.name": "support"}),
-        spans.span(said, identity=2, parent=1, trace=trace, resource={"service.name": "support"}),
+        spans.span({"gen_ai.operation.name": "invoke_agent"}, identity=root, trace=trace, resource={"service.name": "support"}),
+        spans.span(said, identity=root + 1, parent=root, trace=trace, resource={"service.name": "support"}),
     ]
     return Stored(list(lens.groups(spans.trace_request(made))), [], whole=True)
 

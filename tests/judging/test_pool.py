@@ -16,6 +16,7 @@ from otel_eval.judging.scores import Judgement, State
 from otel_eval.standin import Behaviour, Fault, Kind, StandIn
 from tests.judging.judges import error
 from tests.judging.pool_setup import RUBRIC, job, rig, stored
+from tests.judging.scripted import rubric_yaml
 
 JUDGE = [RUBRIC]
 
@@ -51,6 +52,19 @@ async def test_the_same_content_is_not_asked_about_twice(tmp_path: Path) -> None
         assert (one.state, two.state) == (State.SCORED, State.CACHED)
         assert api.answered[200] == 1
         assert [score.value for score in one.scores] == [score.value for score in two.scores]
+
+
+@pytest.mark.parametrize("judge", ["rubric", "panel"])
+async def test_a_verdict_out_of_the_cache_is_about_a_span_of_its_own_trace(tmp_path: Path, judge: str) -> None:
+    (tmp_path / "politeness.yaml").write_text(rubric_yaml(scope="span", needs=["final_output"]))
+    settings: dict[str, Any] = {"rubric": "politeness", "rubrics_directory": str(tmp_path)}
+    models = [{"model": "claude-haiku-5-5"}, *({"model": f"claude-{name}-5-5", "thinking": None} for name in ("sonnet", "opus"))]
+    evaluator = settings if judge == "rubric" else {"panel": settings | {"judges": models}}
+    async with StandIn() as api, rig(tmp_path, api, evaluators=[evaluator]) as made:
+        await made.judged(job(1, stored(1)))
+        _, two = await made.judged(job(2, stored(2, root=7)), count=2)
+        assert two.state is State.CACHED
+        assert {(score.span_id, score.span_name) for score in two.scores} == {(f"{8:016x}", "span")}
 
 
 async def test_what_nobody_can_look_at_has_no_content(tmp_path: Path) -> None:
