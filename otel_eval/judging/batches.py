@@ -20,6 +20,7 @@ Limits: a crash between booking and writing down the batch leaves its worst case
 20,000 questions wait, then they are sent early. Other processes of this directory (`evaluate`, `backfill`) do not wait.
 """
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
@@ -114,7 +115,8 @@ class Batches:
         answer = await self._gate.ask(ask, baseline=baseline)
         body = batch_question.written_answer(answer)
         old = Question(job.id, key, freshness, due_s, expires_s, ask.model, baseline, body)
-        await self._file.use(lambda file: file.put(old, "answered"))
+        with contextlib.suppress(JudgeError):  # then it is asked for again only if the job has to come again
+            await self._file.use(lambda file: file.put(old, "answered"))
         return answer
 
     def _answer(self, found: Found) -> Answer:

@@ -282,18 +282,3 @@ async def test_a_job_of_a_time_when_it_could_wait_is_judged_all_the_same(tmp_pat
         (one,) = await made.judged(*waiting(1))
         assert (one.state, sent(api), direct(api)) == (State.SCORED, [], 1)
         assert one.time_ns <= time.time_ns()
-
-
-async def test_what_a_batch_has_is_not_asked_again_when_verdicts_are_wanted_now(tmp_path: Path) -> None:
-    async with StandIn(Behaviour(batch_s=0.5)) as api:
-        async with rig(tmp_path, api, evaluators=JUDGE) as made:
-            await made.queue.enqueue_many(waiting(1, 2))
-            async with made.working(), asyncio.timeout(10):
-                while not sent(api):
-                    await asyncio.sleep(0.01)
-        async with rig(tmp_path, api, evaluators=["task_completion"]) as made:
-            judged = await made.judged(*waiting(3), count=3)
-            assert {one.state for one in judged} == {State.SCORED}
-            assert (sent(api), direct(api)) == ([2], 1), "only what was not asked before is asked now"
-            await settled(made, api.engine.spent_usd, 3)
-            assert rows(made) == []
