@@ -10,20 +10,23 @@ from otel_eval.config.values import Secret
 SIMULATED_HEADER = "x-otel-eval-simulated"
 SIMULATED_SUFFIX = "-simulated"
 
+_LONGEST_WAIT_S = 366 * 86400.0
+"""Of what a provider may ask for: a wait must remain a time of which a clock can be told."""
+
 _LONGEST_SHOWN = 300
 _RUN = 16
 _STEP = 4
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the provider asks to wait: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    """Seconds that the provider asks to wait, a year at most: `retry-after-ms`, else `retry-after` in seconds or as a date."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
             seconds = float(headers[name]) * unit
         except (KeyError, ValueError):
             continue
         if math.isfinite(seconds):
-            return max(0.0, seconds)
+            return min(max(0.0, seconds), _LONGEST_WAIT_S)
     try:
         return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
     except (KeyError, ValueError, OverflowError):

@@ -163,6 +163,13 @@ async def test_rate_limits_use_up_no_try(tmp_path: Path) -> None:
         assert api.answered[429] == 4
 
 
+async def test_a_wait_without_end_ends_with_the_deadline(tmp_path: Path) -> None:
+    async with StandIn() as api, rig(tmp_path, api, evaluators=JUDGE) as made:
+        api.script.append(error(429, "rate_limit_error", retry_after="1e300"))
+        (one,) = await made.judged(job(1, deadline_s=1))
+        assert one.state is State.EXPIRED
+
+
 async def test_a_job_that_is_none_is_a_dead_letter(tmp_path: Path) -> None:
     async with rig(tmp_path) as made:
         (one,) = await made.judged(replace(job(1), body=b"\xff\0 no job"))
