@@ -127,7 +127,9 @@ def build(
     seen: set[str] = set()
     for one in found:
         if one.name in seen:
-            raise ConfigError(f"{source}: {_KEY}: {one.name} is there twice; give one of them a name, as in latency/slow")
+            by_code = one.kind == "code"
+            way = "give one of them a name, as in latency/slow" if by_code else "copy the rubric under another id for one of them"
+            raise ConfigError(f"{source}: {_KEY}: {one.name} is there twice; {way}")
         seen.add(one.name)
     return sorted(found, key=lambda one: one.kind)
 

@@ -41,7 +41,7 @@ def config(evaluators: tuple[Any, ...] | None) -> Config:
         ([{"latency": {"max": "soon"}}], "judging.evaluators.[0].latency.max:"),
         ([{"rubric": "task_completion", "modell": "x"}], "judging.evaluators.[0].modell: unknown key; did you mean model?"),
         (["answered", "answered"], "judging.evaluators: answered is there twice; give one of them a name, as in latency/slow"),
-        (["task_completion", {"rubric": "task_completion"}], "task_completion is there twice"),
+        (["task_completion", {"rubric": "task_completion"}], "task_completion is there twice; copy the rubric under another id"),
         ([{"answered": {}, "latency": {}}], "judging.evaluators.[0]: expected a name, a name with its settings, rubric, pa"),
         ([{}], "judging.evaluators.[0]: expected a name"),
         ([{"answered": {}, "only": {"service": ["x"]}}], "evaluators.[0].only.service: unknown key; did you mean services?"),
