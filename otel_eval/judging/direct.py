@@ -99,7 +99,9 @@ class Direct:
         view, expected = await asyncio.to_thread(self._scrubbed, view, expected)
         subject = Subject(view=view, session=(view,), expected=expected)
         decided = _asked_for(view)
-        chosen = names or [one.name for one in self._examiner.evaluators if one.applies(Scope.TRACE, subject, decided)]
+        chosen = dict.fromkeys(names) or [
+            one.name for one in self._examiner.evaluators if one.applies(Scope.TRACE, subject, decided)
+        ]
         tasks = {
             name: asyncio.create_task(self._examiner.examine(subject, decided, Scope.TRACE, _state_of, {name})) for name in chosen
         }

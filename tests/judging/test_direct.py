@@ -108,6 +108,14 @@ async def test_named_evaluators_alone_are_asked(asking: Asking) -> None:
     assert not asking.api.seen
 
 
+async def test_an_evaluator_that_is_named_twice_is_asked_once(asking: Asking) -> None:
+    status, answer = await asking.post(QUESTION | {"evaluators": ["task_completion", "answered", "task_completion"]})
+    assert (status, [one["evaluator"] for one in answer["results"]]) == (200, ["task_completion", "answered"])
+    once = len(asking.api.seen)
+    await asking.post(QUESTION | {"output": "It left you.", "evaluators": ["task_completion"]})
+    assert len(asking.api.seen) == 2 * once, "as many calls as for one name"
+
+
 async def test_a_trace_of_the_hop_is_found_by_its_id(asking: Asking, sink: Sink) -> None:
     await asking.service._intake.accept(Kind.TRACES, request(7), "grpc")
     await sink.wait_for_items(1)
