@@ -41,7 +41,7 @@ class Checkpoint(Struct, kw_only=True):
     """All that the sampler knew when it had read the journal up to `read` and written the ledger up to `ledger`.
 
     `held` is how far it had read the log of that name.
-    `waiting` was to be written next, `chosen` to be given to the judges; `time_ns` is when that was.
+    `waiting` was to be written next, `chosen` and `quiet` (sessions) to be given to the judges; `time_ns` is when that was.
     """
 
     version: int = _VERSION
@@ -57,6 +57,7 @@ class Checkpoint(Struct, kw_only=True):
     decided: dict[bytes, Entry] = {}
     window: dict[bytes, Draft] = {}
     chosen: dict[bytes, Decided] = {}
+    quiet: list[tuple[Decided, list[bytes]]] = []
     sessions: list[tuple[tuple[str, str], list[Turn]]] = []
     strata: StrataState | None = None
     uncertainty: UncertaintyState | None = None

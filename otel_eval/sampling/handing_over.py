@@ -24,6 +24,9 @@ _TOGETHER: Final = 8
 
 _RETRY_S: Final = 1.0
 
+Session = tuple[Decided, list[bytes]]
+"""The decision for a session that has gone quiet, and its traces."""
+
 
 class Judges(Protocol):
     """Who judges. What was given once may be given again after a crash, and is judged once."""
@@ -50,20 +53,27 @@ class Judges(Protocol):
 
 
 class HandingOver:
-    """What waits to be given to the judges: decisions by trace id, `waiting`, which is part of the checkpoint.
+    """What waits to be given to the judges, all of it part of the checkpoint: decisions by trace id, and `sessions`.
 
     Nothing else waits for the judges: while they have no room a trace waits here for as long as it is remembered.
     """
 
-    def __init__(self, judges: Judges | None, requests: Requests, table: TraceTable, waiting: dict[bytes, Decided]) -> None:
+    def __init__(
+        self,
+        judges: Judges | None,
+        requests: Requests,
+        table: TraceTable,
+        waiting: dict[bytes, Decided],
+        sessions: list[Session],
+    ) -> None:
         self._judges = judges
         self._requests = requests
         self._table = table
-        self._sessions: list[tuple[Decided, list[bytes]]] = []
         self._entries = {trace_id: entry for trace_id in waiting if (entry := table.get(trace_id)) is not None}
         self._again_at = 0.0
         self._told = False
         self.waiting = waiting
+        self.sessions = sessions
 
     @property
     def pressure(self) -> int:
@@ -84,7 +94,7 @@ class HandingOver:
                 traces = [bytes.fromhex(turn.trace_id) for turn in turns]
                 entries = [entry for entry in map(self._table.get, traces) if entry is not None]
                 if len(turns) > 1 and any(entry.chosen for entry in entries):
-                    self._sessions.append((_decided(traces[-1], entries), traces))
+                    self.sessions.append((_decided(traces[-1], entries), traces))
 
     async def give(self) -> None:
         """Give what waits, as long as the judges have room."""
@@ -93,14 +103,19 @@ class HandingOver:
         try:
             while self.waiting:
                 await _all(self._give(self._judges, one) for one in list(islice(self.waiting.values(), _TOGETHER)))
-            while self._sessions:
-                await self._give_session(self._judges, *self._sessions[0])
-                del self._sessions[0]
+            while self.sessions:
+                await self._give_session(self._judges, *self.sessions[0])
+                del self.sessions[0]
             self._told = False
         except OtelEvalError as error:
             self._again_at = time.monotonic() + _RETRY_S
             if not self._told:
-                _log.warning("chosen traces wait for room for their judging", traces=len(self.waiting), reason=str(error))
+                _log.warning(
+                    "chosen traces wait for room for their judging",
+                    traces=len(self.waiting),
+                    sessions=len(self.sessions),
+                    reason=str(error),
+                )
                 self._told = True
 
     async def _give(self, judges: Judges, decided: Decided) -> None:

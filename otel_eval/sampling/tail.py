@@ -82,7 +82,7 @@ class TailSampler:
         self.table.restore(saved.open, saved.due, saved.decided)
         self.desk = Desk(self.table, self._ledger, metrics)
         self.desk.hearing.restore(saved.heard)
-        self._handing_over = HandingOver(judges, self._requests, self.table, saved.chosen)
+        self._handing_over = HandingOver(judges, self._requests, self.table, saved.chosen, saved.quiet)
         self._retention = Retention(journal, self.table, self._read)
         self._show()
 
@@ -284,6 +284,7 @@ class TailSampler:
             decided=self.table.decided,
             window=self._window,
             chosen=self._handing_over.waiting,
+            quiet=self._handing_over.sessions,
             sessions=self._decider.sessions.memory(),
             strata=states.get("strata"),
             uncertainty=states.get("uncertainty"),

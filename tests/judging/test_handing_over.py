@@ -1,10 +1,13 @@
 """Giving chosen traces and quiet sessions to the judges, while the table forgets and the judges have no room."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from otel_eval.config.sampling import Traces
+import pytest
+
+from otel_eval.config.sampling import Baseline, Sampling, Traces
 from otel_eval.errors import RetryableError
 from otel_eval.journal import Journal
 from otel_eval.records import Kind, Sync
@@ -16,6 +19,7 @@ from otel_eval.traces.retrieval import Requests, Stored
 from otel_eval.traces.table import Limits, Times, TraceTable
 from tests import spans
 from tests.judging.pool_setup import decided
+from tests.sampling.rig import CHAT, EARLIER_MS, running
 
 TRACES = [number.to_bytes(16, "big") for number in (1, 2)]
 
@@ -55,7 +59,14 @@ async def made(directory: Path) -> tuple[Journal, TraceTable, Judges, HandingOve
         entry.pi, entry.chosen, entry.decided_ns = 0.5, number == 1, number
     judges = Judges()
     logs = {kind: journal.logs[kind] for kind in (Kind.TRACES, Kind.LOGS)}
-    return journal, table, judges, HandingOver(judges, Requests(logs), table, {})
+    return journal, table, judges, HandingOver(judges, Requests(logs), table, {}, [])
+
+
+def turn(number: int) -> spans.Made:
+    """The trace of a turn of the one session, 5 s after the one before."""
+    asked = json.dumps([{"role": "user", "parts": [{"type": "text", "content": f"And number {number}?"}]}])
+    said = CHAT | {"gen_ai.conversation.id": "s", "gen_ai.input.messages": asked}
+    return spans.span(said, trace=number, start_ms=EARLIER_MS + 5000 * number)
 
 
 def turns() -> list[Turn]:
@@ -131,11 +142,35 @@ async def test_what_there_is_no_room_for_waits_as_long_as_it_is_remembered(tmp_p
     await journal.close()
 
 
+@pytest.mark.parametrize("stop", [True, False])
+async def test_a_session_that_waits_for_room_is_given_after_a_restart(tmp_path: Path, stop: bool) -> None:
+    judges = Judges()
+    judges.ready.set()
+    async with running(tmp_path, sampling=Sampling(baseline=Baseline(rate=1.0))) as rig:
+        rig.judges = judges
+        await rig.restart()
+        for number in (1, 2):
+            await rig.send(5 * number, turn(number))
+            await rig.work(5 * number + 4)
+        judges.room = False
+        await rig.work(675)
+        assert [session for _, _, session in judges.given] == [False, False]
+        await (rig.sampler.close() if stop else rig.sampler.save())
+        await rig.restart(680)
+        judges.room = True
+        await rig.work(681)
+        assert [(one.trace_id, groups) for one, groups, session in judges.given if session] == [(TRACES[1], 2)]
+        await rig.sampler.save()
+        await rig.restart(690)
+        await rig.work(691)
+        assert len(judges.given) == 3, "and once"
+
+
 async def test_a_trace_that_the_table_has_forgotten_is_given_all_the_same(tmp_path: Path) -> None:
     journal, table, judges, handing_over = await made(tmp_path)
     judges.ready.set()
     handing_over.put(decided(1), again=False)
-    after_a_restart = HandingOver(judges, handing_over._requests, table, dict(handing_over.waiting))
+    after_a_restart = HandingOver(judges, handing_over._requests, table, dict(handing_over.waiting), [])
     del table.open[TRACES[0]]
     await handing_over.give()
     await after_a_restart.give()

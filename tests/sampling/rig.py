@@ -13,6 +13,7 @@ from otel_eval.holding import HeldSpans
 from otel_eval.intake import Intake
 from otel_eval.journal import Journal, stored_bodies
 from otel_eval.records import Kind, OwnKind, Sync
+from otel_eval.sampling.handing_over import Judges
 from otel_eval.sampling.ledger import Decided, Entry, OutcomeSeen, Traffic, Unmatched, decode
 from otel_eval.sampling.tail import TailSampler
 from otel_eval.telemetry import Metrics
@@ -40,6 +41,7 @@ class Rig:
         self.traces = traces
         self.sampling = sampling
         self.emit = emit or Emit()
+        self.judges: Judges | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -55,7 +57,7 @@ class Rig:
         self.journal = Journal(self.directory, self.max_bytes, Sync.NEVER)
         self.to(at)
         self.held = HeldSpans(self.journal, self.metrics, self.emit)
-        self.sampler = TailSampler(self.traces, self.sampling, self.journal, self.metrics, self.directory, self.held)
+        self.sampler = TailSampler(self.traces, self.sampling, self.journal, self.metrics, self.directory, self.held, self.judges)
         cut = self.sampler.first.cut if self.emit.mode == "hold" else None
         self.intake = Intake(self.journal, self.metrics, self.sampler.observe, cut)
 
