@@ -54,10 +54,10 @@ class Selector(Section, frozen=True):
             raise ValueError(f"signals: no signal is called {unknown!r:.100}{suggest(unknown, SIGNALS)}")
 
     def selects(self, subject: Subject, decided: Decided) -> bool:
-        """Whether every list that is not empty names something of the trace."""
+        """Whether every list that is not empty names something of the trace. The decision about a session names no service."""
         view = subject.view
         found: tuple[tuple[tuple[str, ...], Callable[[], Iterable[str]]], ...] = (
-            (self.services, lambda: [decided.service]),
+            (self.services, lambda: [decided.service or view.service_name or ""]),
             (self.agents, lambda: [agent.name for agent in view.agents]),
             (self.models, lambda: [Facts(view, {}).model]),
             (self.signals, lambda: decided.signals),

@@ -105,3 +105,16 @@ def test_a_selector_takes_what_each_of_its_lists_names(only: dict[str, Any], app
     assert one.applies(Scope.TRACE, Subject(view=view), made) is applies
     assert not one.applies(Scope.SESSION, Subject(view=view), made)
     assert one.applies(Scope.TRACE, None, made)
+
+
+@pytest.mark.parametrize("service", ["supp*", "billing"])
+@pytest.mark.parametrize(
+    ("evaluator", "scope", "values"),
+    [({"rubric": "turn_relevancy"}, Scope.SESSION, {"policy": "session"}), ({"answered": {}}, Scope.TRACE, {"unread": True})],
+)
+def test_a_decision_that_names_no_service_is_about_the_one_of_the_spans(
+    service: str, evaluator: dict[str, Any], scope: Scope, values: dict[str, Any]
+) -> None:
+    view = spans.view(spans.span({"gen_ai.operation.name": "chat"}, resource={"service.name": "support"}))
+    (one,) = built(evaluator | {"only": {"services": [service]}})
+    assert one.applies(scope, Subject(view=view), decided(1, service="", **values)) is (service != "billing")
