@@ -159,7 +159,7 @@ class Examiner:
                 passed=one.passed,
                 explanation=one.explanation,
                 evidence=one.evidence,
-                warnings=one.warnings,
+                warnings=(*one.warnings, *_turns_missing(evaluator, subject)),
                 judge=one.judge,
                 cached=cached,
                 start_ns=started,
@@ -170,6 +170,14 @@ class Examiner:
             for one, target in ((one, tree.by_id.get(one.span_id or root)) for one in found)
         ]
         return Result(evaluator=configured.name, state=State.CACHED if cached else State.SCORED), scores
+
+
+def _turns_missing(evaluator: Evaluator, subject: Subject) -> tuple[str, ...]:
+    """What a reader must know of a session that had turns which were forgotten before it went quiet."""
+    missing = sum(not view.spans for view in subject.session) if evaluator.scope is Scope.SESSION else 0
+    if not missing:
+        return ()
+    return (f"turns_missing: {missing} of {len(subject.session)} turns were older than traces.late_window when it went quiet",)
 
 
 def state_of(results: Iterable[Result]) -> State:

@@ -68,8 +68,11 @@ def of_trace(subject: Subject, sees: Iterable[Part]) -> list[Item]:
 
 
 def of_session(subject: Subject, sees: Iterable[Part]) -> list[Item]:
-    """The conversation turn by turn, with the steps of each where tools or documents are seen."""
-    views, sees = subject.session or (subject.view,), frozenset(sees)
+    """The conversation turn by turn, with the steps of each where tools or documents are seen.
+
+    Of turns that are gone, there is what the first one that is left was told of them.
+    """
+    views, sees = [view for view in subject.session if view.spans] or [subject.view], frozenset(sees)
     first = next((view for view in views if view.system_prompt), views[0])
     found = _beginning(first, sees)
     turn = 0

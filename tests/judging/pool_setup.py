@@ -48,12 +48,17 @@ def decided(trace: int, **values: Any) -> Decided:
 
 
 def stored(
-    trace: int, answer: str = "It left our house this morning.", question: str = "Where is my order?", *, root: int = 1
+    trace: int,
+    answer: str = "It left our house this morning.",
+    question: str = "Where is my order?",
+    earlier: Sequence[dict[str, Any]] = (),
+    *,
+    root: int = 1,
 ) -> Stored:
-    """A trace of an agent and its model call, the span after the root."""
+    """A trace of an agent and its model call, the span after the root, which is told `earlier` messages too."""
     said = {
         "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o",
-        "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": question}]}]),
+        "gen_ai.input.messages": json.dumps([*earlier, {"role": "user", "parts": [{"type": "text", "content": question}]}]),
         "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answer}]}]),
     }  # fmt: skip
     made = [

@@ -10,12 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from otel_eval.evaluators.evaluator import JudgeUse, NotApplicable, Result, Scope, Subject
+from otel_eval.judging import job as jobs
 from otel_eval.judging import pool
 from otel_eval.judging.budget import BudgetConfig
 from otel_eval.judging.scores import Judgement, State
+from otel_eval.scrub.config import ScrubConfig
 from otel_eval.standin import Behaviour, Fault, Kind, StandIn
+from otel_eval.traces.retrieval import Stored
 from tests.judging.judges import error
-from tests.judging.pool_setup import RUBRIC, job, rig, stored
+from tests.judging.pool_setup import RUBRIC, decided, job, rig, stored
 from tests.judging.scripted import rubric_yaml
 
 JUDGE = [RUBRIC]
@@ -43,6 +46,21 @@ async def test_a_trace_is_scored_by_code_and_by_judge(tmp_path: Path) -> None:
         assert sum(made.sent().values()) == 2
         assert (await made.queue.stats()).used_bytes
         assert b'judging_traces_total{state="scored"} 1.0' in made.metrics.prometheus()
+
+
+async def test_a_session_of_which_turns_were_forgotten_says_so(tmp_path: Path) -> None:
+    said = [
+        {"role": role, "parts": [{"type": "text", "content": text}]} for role, text in (("user", "Hi!"), ("assistant", "Yes?"))
+    ]
+    turns = [Stored([], [], whole=False), stored(1, earlier=said), stored(2)]
+    async with StandIn() as api, rig(tmp_path, api, evaluators=["turn_relevancy"]) as made:
+        for number, session in enumerate((turns, turns[1:]), 1):
+            work = jobs.work_of(decided(number, policy="session"), session, Scope.SESSION, ScrubConfig())
+            await made.judged(jobs.job_of(work, time.time_ns(), 3600 * 10**9), count=number)
+        some, all_of_it = made.judgements()
+        assert "turns_missing: 1 of 3 turns were older than traces.late_window when it went quiet" in some.scores[0].warnings
+        assert not [text for text in all_of_it.scores[0].warnings if text.startswith("turns_missing")]
+        assert "Hi!" in api.seen[0].body.decode(), "the next turn was told of it"
 
 
 async def test_the_same_content_is_not_asked_about_twice(tmp_path: Path) -> None:
