@@ -44,7 +44,7 @@ def test_every_yaml_block_is_a_valid_configuration(text: str, tmp_path: Path) ->
     file = tmp_path / "config.yaml"
     file.write_text(text)
     config = load(str(file)).config
-    configured.build(config.judging.evaluators, str(file), lambda baseline: ScriptedJudge(""), has_key=True)
+    configured.build(config, str(file), lambda baseline: ScriptedJudge(""), has_key=True)
 
 
 @pytest.mark.parametrize("text", SETTINGS)
