@@ -53,6 +53,11 @@ class Selector(Section, frozen=True):
         if unknown is not None:
             raise ValueError(f"signals: no signal is called {unknown!r:.100}{suggest(unknown, SIGNALS)}")
 
+    @property
+    def knows_sessions(self) -> bool:
+        """Whether it may select a session: that has no signals, and no policy of the sampler chose it."""
+        return not self.signals and (not self.policies or _any_match(self.policies, _NO_POLICIES))
+
     def selects(self, subject: Subject, decided: Decided) -> bool:
         """Whether every list that is not empty names something of the trace. The decision about a session names no service."""
         view = subject.view
@@ -88,7 +93,7 @@ class Configured:
         self.name = evaluator.name
         self.kind = evaluator.kind
         self.scope: Scope = evaluator.scope
-        self._selector = selector
+        self.selector = selector
         self._evaluator = evaluator
         self._baseline = baseline
         self._waiting = waiting
@@ -99,7 +104,7 @@ class Configured:
         Without a subject its scope alone counts.
         """
         own = Scope.TRACE if self.scope is Scope.SPAN else self.scope
-        return own is scope and (subject is None or self._selector.selects(subject, decided))
+        return own is scope and (subject is None or self.selector.selects(subject, decided))
 
     def of(self, *, baseline: bool, in_batch: bool = False) -> Evaluator:
         """The one whose calls are booked for the baseline, or for the rest, and are made at once or `in_batch`."""
@@ -131,6 +136,9 @@ def build(
             way = "give one of them a name, as in latency/slow" if by_code else "copy the rubric under another id for one of them"
             raise ConfigError(f"{source}: {_KEY}: {one.name} is there twice; {way}")
         seen.add(one.name)
+        if one.scope is Scope.SESSION and not one.selector.knows_sessions:
+            why = "a session has no signals, and no policy but session: it would judge none"
+            raise ConfigError(f"{source}: {_KEY}: {one.name}: only: {why}")
     return sorted(found, key=lambda one: one.kind)
 
 

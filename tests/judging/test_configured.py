@@ -50,6 +50,8 @@ def config(evaluators: tuple[Any, ...] | None) -> Config:
         ([{"answered": {}, "only": {"signals": ["thumb_down"]}}], "only: signals: no signal is called 'thumb_down'; did you"),
         ([{"answered": {}, "only": {"policies": ["slw"]}}], "[0].only.policies: no policy of sampling is called 'slw'; did you"),
         ([{"answered": {}, "only": {"policies": ["slow/*"]}}], "no policy of sampling is called 'slow/*'"),
+        ([{"rubric": "turn_relevancy", "only": {"signals": ["*"]}}], "turn_relevancy: only: a session has no signals"),
+        ([{"rubric": "turn_relevancy", "only": {"policies": ["slow"]}}], "only: a session has no signals, and no policy but"),
         ([{"answered": {}, "freshness": "15m"}], "evaluators.[0].freshness: only evaluators that ask a judge can wait"),
         ([{"rubric": "task_completion", "freshness": "soon"}], "evaluators.[0].freshness: 'soon': expected now, a duration of"),
         ([{"rubric": "task_completion", "freshness": "2d"}], "evaluators.[0].freshness: '2d': expected now, a duration"),
@@ -64,6 +66,11 @@ def test_what_cannot_work_says_why(entries: list[Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         built(*entries)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["session", "asked", "*"])
+def test_an_evaluator_of_sessions_may_be_limited_to_what_chooses_them(policy: str) -> None:
+    assert built({"rubric": "turn_relevancy", "only": {"policies": [policy]}})
 
 
 def test_by_default_what_needs_no_settings_and_the_rubric_only_with_a_key() -> None:
