@@ -44,12 +44,15 @@ def evaluate(
 async def _evaluate(
     loaded: Any, files: list[Path], expected_file: str | None, names: tuple[str, ...], timeout_s: float, as_json: bool
 ) -> bool:
+    from otel_eval.errors import ConfigError
     from otel_eval.inspection.load import read
     from otel_eval.judging.direct import Direct
     from otel_eval.judging.running import Judges
 
     config = loaded.config
     views = read(files)
+    if not views:
+        raise ConfigError(f"{', '.join(map(str, files))}: there is no trace to judge")
     expected = {} if expected_file is None else _expected(Path(expected_file), {view.trace_id for view in views})
     judges = Judges(config, loaded.source)
     passed = True

@@ -254,3 +254,11 @@ def test_the_command_says_what_is_not_configured(tmp_path: Path) -> None:
     assert ran.exit_code == 1
     assert "is not configured (configured: answered)" in ran.output
     assert "Traceback" not in ran.output
+
+
+def test_files_without_a_trace_are_no_success(tmp_path: Path) -> None:
+    config = hop.settings(tmp_path, {"debug": {}}, judging={"evaluators": ["answered"]})
+    (tmp_path / "empty.pb").touch()
+    arguments = ["evaluate", "--file", str(tmp_path / "empty.pb"), "--config", str(write_config(tmp_path, config))]
+    ran = CliRunner().invoke(main, arguments)
+    assert (ran.exit_code, "empty.pb: there is no trace to judge" in ran.output) == (1, True), ran.output
