@@ -17,6 +17,7 @@ from otel_eval.judging.freshness import NOW, Freshness
 from otel_eval.judging.llm import Judge
 from otel_eval.sampling.facts import Facts
 from otel_eval.sampling.ledger import Decided
+from otel_eval.sampling.sessions import WINDOW_S
 from otel_eval.sampling.signals import SIGNALS
 
 DEFAULT_RUBRIC: Final = "quality_4d"
@@ -136,10 +137,19 @@ def build(
             way = "give one of them a name, as in latency/slow" if by_code else "copy the rubric under another id for one of them"
             raise ConfigError(f"{source}: {_KEY}: {one.name} is there twice; {way}")
         seen.add(one.name)
-        if one.scope is Scope.SESSION and not one.selector.knows_sessions:
-            why = "a session has no signals, and no policy but session: it would judge none"
-            raise ConfigError(f"{source}: {_KEY}: {one.name}: only: {why}")
+        if one.scope is Scope.SESSION:
+            _check_sessions(one, config, source)
     return sorted(found, key=lambda one: one.kind)
+
+
+def _check_sessions(one: Configured, config: Config, source: str) -> None:
+    """Raise ConfigError where no session would ever be judged."""
+    if not one.selector.knows_sessions:
+        why = "a session has no signals, and no policy but session: it would judge none"
+        raise ConfigError(f"{source}: {_KEY}: {one.name}: only: {why}")
+    if config.traces.late_window < WINDOW_S + 60:  # each minute it is seen which have gone quiet
+        why = f"{one.name} judges a session after {WINDOW_S / 60:g} quiet minutes, and its turns must be known then"
+        raise ConfigError(f"{source}: traces.late_window: expected at least 11m: {why}")
 
 
 class _ByJudge(NamedTuple):

@@ -10,6 +10,9 @@ from msgspec import Struct
 
 from otel_eval.traces.view import TraceView
 
+WINDOW_S: Final = 600.0
+"""A session in which nothing came for so long has gone quiet."""
+
 _MAX_TEXT: Final = 500
 _SPACES: Final = re.compile(r"\s+")
 
@@ -43,7 +46,7 @@ class SessionMemory:
     out. A trace without session id is remembered under its user; without either it is not.
     """
 
-    def __init__(self, max_sessions: int = 10_000, max_turns: int = 8, window_s: float = 600.0) -> None:
+    def __init__(self, max_sessions: int = 10_000, max_turns: int = 8, window_s: float = WINDOW_S) -> None:
         self._sessions: OrderedDict[tuple[str, str], list[Turn]] = OrderedDict()
         self._max_sessions = max_sessions
         self._max_turns = max_turns

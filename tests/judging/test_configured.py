@@ -1,12 +1,14 @@
 """The evaluators of a configuration: which apply to what, and errors that say what to write instead."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from otel_eval.config.models import Config
-from otel_eval.config.sampling import Policy, Sampling
-from otel_eval.config.values import Secret
+from otel_eval.config.sampling import Policy, Sampling, Traces
+from otel_eval.config.values import PositiveDuration, Secret
 from otel_eval.errors import ConfigError
 from otel_eval.evaluators.evaluator import Scope, Subject
 from otel_eval.judging.anthropic_client import AnthropicClient
@@ -71,6 +73,14 @@ def test_what_cannot_work_says_why(entries: list[Any], said: str) -> None:
 @pytest.mark.parametrize("policy", ["session", "asked", "*"])
 def test_an_evaluator_of_sessions_may_be_limited_to_what_chooses_them(policy: str) -> None:
     assert built({"rubric": "turn_relevancy", "only": {"policies": [policy]}})
+
+
+@pytest.mark.parametrize(("late_window", "evaluator"), [("11m", "turn_relevancy"), ("1m", "latency"), ("659s", "turn_relevancy")])
+def test_sessions_are_remembered_until_they_have_gone_quiet(late_window: str, evaluator: str) -> None:
+    own = replace(config((evaluator,)), traces=Traces(late_window=PositiveDuration.parse(late_window)))
+    refused = late_window == "659s"
+    with pytest.raises(ConfigError, match="late_window: expected at least 11m: turn_rel") if refused else nullcontext():
+        assert build(own, "c.yaml", lambda _: CLIENT, has_key=True)
 
 
 def test_by_default_what_needs_no_settings_and_the_rubric_only_with_a_key() -> None:
