@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
+import structlog
 from msgspec import Meta, Struct
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -29,6 +30,8 @@ from otel_eval.traces.joining import read_traces
 from otel_eval.traces.retrieval import Stored
 from otel_eval.traces.view import TraceView
 from otel_eval.wire import lens, otlp_json
+
+_log = structlog.get_logger(__name__)
 
 MAX_TEXTS: Final = 1000
 _STATES: Final = {
@@ -117,6 +120,10 @@ class Direct:
         for name, task in tasks.items():
             if task.cancelled():
                 results.append(Result(evaluator=name, state=State.EXPIRED, reason=f"no answer within {timeout_s:.3g} s"))
+            elif (error := task.exception()) is not None:  # evaluators may be strangers' code
+                _log.error("an evaluator failed unexpectedly", evaluator=name, exc_info=error)
+                reason = f"{type(error).__name__} in an evaluator"
+                results.append(Result(evaluator=name, state=State.DEAD_LETTER, reason=reason))
             else:
                 results += task.result().results
                 scores += task.result().scores

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -160,6 +160,23 @@ async def test_a_judge_that_fails_is_told_and_not_tried_again(asking: Asking, fa
     assert (status, answer["state"], states(answer)["task_completion"]) == (200, "scored", state)
     assert len(asking.api.seen) == 1
     assert next(one for one in answer["results"] if one["evaluator"] == "task_completion")["reason"]
+
+
+class Broken:
+    """An evaluator with a defect."""
+
+    async def evaluate(self, _: Any) -> Any:
+        raise KeyError("a text of the trace")
+
+
+async def test_an_evaluator_that_raises_costs_the_others_nothing(asking: Asking) -> None:
+    judging = asking.service._judging
+    assert judging is not None
+    configured = next(one for one in judging.judges.examiner.evaluators if one.name == "answered")
+    configured._evaluator = cast(Any, Broken())
+    status, answer = await asking.post(QUESTION | {"evaluators": ["answered", "contains"]})
+    assert (status, states(answer)) == (200, {"answered": "dead_letter", "contains": "scored"})
+    assert answer["results"][0]["reason"] == "KeyError in an evaluator"
 
 
 @pytest.mark.parametrize(
