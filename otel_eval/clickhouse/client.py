@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from otel_eval import __version__
 from otel_eval.clickhouse.directory import EngineDirectory, in_use
 from otel_eval.clickhouse.endpoint import Endpoint, InProcess
-from otel_eval.clickhouse.failures import failure, unreachable
+from otel_eval.clickhouse.failures import UnreachableError, failure, unreachable
 from otel_eval.clickhouse.server import check_version, installed_version
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError
 
@@ -82,18 +82,13 @@ class ClickHouse:
         return answer
 
     async def insert_raw(
-        self,
-        table: str,
-        body: bytes,
-        fmt: str,
-        settings: Settings | None = None,
-        columns: Sequence[str] | None = None,
+        self, table: str, body: bytes, fmt: str, settings: Settings | None = None, columns: Sequence[str] | None = None
     ) -> None:
-        """Insert rows that are written in that format already."""
+        """Insert rows that are written in that format already; that something said 200 is not enough."""
         compression = self._compression()
         if compression is not None:
             body = await asyncio.to_thread(_compress, body)
-        await self._call(
+        answer = await self._call(
             "raw_insert",
             table,
             column_names=columns,
@@ -103,6 +98,8 @@ class ClickHouse:
             compression=compression,
             insert=True,
         )
+        if isinstance(self._where, Endpoint) and not answer.query_id():
+            raise UnreachableError("the insert was answered by something before ClickHouse, and may not be stored")
 
     async def insert_columns(
         self,

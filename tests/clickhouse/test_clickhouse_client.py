@@ -12,7 +12,7 @@ import pytest
 
 from otel_eval.clickhouse.client import ClickHouse
 from otel_eval.clickhouse.endpoint import Endpoint, InProcess, endpoint_of, parse_endpoint
-from otel_eval.clickhouse.failures import MissingError
+from otel_eval.clickhouse.failures import MissingError, UnreachableError
 from otel_eval.clickhouse.server import EmbeddedServer
 from otel_eval.config.models import ClientTls
 from otel_eval.errors import ConfigError, OtelEvalError, PermanentError, RetryableError, TooLargeError
@@ -119,6 +119,35 @@ async def test_after_a_cut_it_is_not_sent_again_by_itself(
                 await insert
             assert len(sent) == tries
     assert await count(database) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>Back soon</html>", b""])
+async def test_a_page_of_a_proxy_is_no_answer_to_an_insert(
+    body: bytes, database: Database, clickhouse_server: EmbeddedServer
+) -> None:
+    async def maintenance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", clickhouse_server.http_port)
+
+        async def answer() -> None:
+            while answered := await there.read(1 << 16):
+                writer.write(answered)
+
+        answering = asyncio.create_task(answer())
+        try:
+            while asked := await reader.read(1 << 16):
+                if b"INSERT" in asked:
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                else:
+                    back.write(asked)
+        finally:
+            answering.cancel()
+            back.close()
+
+    await database.client.command(TABLE)
+    async with tcp_server(maintenance) as port, client_of(clickhouse_server, database, port) as client:
+        with pytest.raises(UnreachableError, match="something before ClickHouse"):
+            await client.insert_raw("t", b"1\n", "CSV", columns=["a"])
+        assert await count(database) == 0
 
 
 async def test_errors_by_what_can_be_done(database: Database, clickhouse_server: EmbeddedServer) -> None:
