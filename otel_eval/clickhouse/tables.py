@@ -60,6 +60,7 @@ async def find(client: ClickHouse, target: schema.Target, *, is_server: bool) ->
     found = await relations(client, target.database)
     if not is_server:  # raw requests would leave the engine's __cache__ in our current directory; it knows no external data
         return Tables(client, target, types, takes_raw=False, forgetful=frozenset())
-    takes_raw = "otel_traces_in" in found and await client.version() >= _RAW_FROM
+    landing = found.get("otel_traces_in")  # without its view it would take requests and store nothing
+    takes_raw = landing is not None and "otel_traces_in_mv" in landing.fills and await client.version() >= _RAW_FROM
     alone = (table for table in (*TABLES, "otel_traces_trace_id_ts") if (one := found.get(target.local(table))) and one.is_alone)
     return Tables(client, target, types, takes_raw, frozenset(alone))

@@ -195,6 +195,16 @@ async def test_without_create_schema_the_tables_are_waited_for(clickhouse_server
     assert await counts(database, ["otel_traces"]) == {"otel_traces": 5}
 
 
+async def test_nothing_is_sent_to_a_landing_table_whose_view_is_missing(
+    clickhouse_server: EmbeddedServer, database: Database
+) -> None:
+    await schema.apply(database.client, schema.Target(database=database.name))
+    await database.client.command("DROP VIEW otel_traces_in_mv")
+    async with running(clickhouse_server, database.name, create_schema=False) as exporter:
+        assert await exporter.export(MESSAGES[0]) == PartialSuccess()
+    assert await counts(database, ["otel_traces"]) == {"otel_traces": 5}
+
+
 async def test_what_cannot_be_read_is_refused_for_good(clickhouse_server: EmbeddedServer, database: Database) -> None:
     async with running(clickhouse_server, database.name) as exporter:
         own = [Message(kind, [b"\xc1"], "d") for kind in (OwnKind.LEDGER, OwnKind.EVALUATIONS)]

@@ -1,6 +1,7 @@
 """What a database holds already."""
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from otel_eval.clickhouse.client import ClickHouse
@@ -14,6 +15,8 @@ class Relation(NamedTuple):
     engine: str
     created_by: str
     """The CREATE statement as the server has it, settings included; empty when the user may not see it."""
+    fills: Sequence[str] = ()
+    """The materialized views that read what is inserted into it, also those that the user may not see."""
 
     @property
     def is_alone(self) -> bool:
@@ -29,9 +32,9 @@ class Relation(NamedTuple):
 
 async def relations(client: ClickHouse, database: str) -> dict[str, Relation]:
     """The tables and views that the user may see, by name."""
-    sql = "SELECT name, engine, create_table_query FROM system.tables WHERE database = {database:String}"
+    sql = "SELECT name, engine, create_table_query, dependencies_table FROM system.tables WHERE database = {database:String}"
     found = await client.query(sql, {"database": database})
-    return {name: Relation(engine, text) for name, engine, text in found.rows}
+    return {name: Relation(engine, text, views) for name, engine, text, views in found.rows}
 
 
 async def columns(client: ClickHouse, table: str) -> dict[str, str]:
