@@ -62,10 +62,10 @@ def _of_traces(message: Message, *, takes_raw: bool) -> Iterator[Insert]:
         if len(body) > _MAX_BODY_BYTES:
             raise TooLargeError(f"more than {_MAX_BODY_BYTES >> 20} MiB at once are not stored")
         (fitting if takes_raw and raw.fits(body) else others).append(body)
+    if others:  # first: it is these that are refused, and then nothing of the message may be stored, since its parts come
+        yield Insert("otel_traces", spans.columns(others))
     if fitting:
         yield Insert("otel_traces_in", b"".join(fitting))
-    if others:
-        yield Insert("otel_traces", spans.columns(others))
 
 
 def _of_ledger(message: Message) -> Iterator[Insert]:

@@ -25,6 +25,7 @@ from otel_eval.sampling import ledger
 from otel_eval.sampling.ledger import Decided, OutcomeSeen, Traffic, Unmatched
 from otel_eval.traces.entry import Trigger
 from tests import traffic
+from tests.clickhouse import collector_ddl
 from tests.clickhouse.conftest import Database
 
 DECIDED = Decided(
@@ -203,6 +204,18 @@ async def test_nothing_is_sent_to_a_landing_table_whose_view_is_missing(
     async with running(clickhouse_server, database.name, create_schema=False) as exporter:
         assert await exporter.export(MESSAGES[0]) == PartialSuccess()
     assert await counts(database, ["otel_traces"]) == {"otel_traces": 5}
+
+
+async def test_of_a_message_that_is_refused_nothing_is_stored(clickhouse_server: EmbeddedServer, database: Database) -> None:
+    for statement in collector_ddl.early(database.name):  # its Duration is signed
+        await database.client.command(statement)
+    endless = ExportTraceServiceRequest.FromString(deep(1))
+    endless.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano = (1 << 64) - 1
+    bodies = [traffic.traces(3).SerializeToString(), endless.SerializeToString()]
+    async with running(clickhouse_server, database.name) as exporter:
+        with pytest.raises(PermanentError, match="Duration"):
+            await exporter.export(Message(Kind.TRACES, bodies, "both"))
+        assert await counts(database, ["otel_traces"]) == {"otel_traces": 0}  # its halves come under names of their own
 
 
 async def test_what_cannot_be_read_is_refused_for_good(clickhouse_server: EmbeddedServer, database: Database) -> None:
