@@ -129,6 +129,7 @@ class EmbeddedServer:
         try:
             self._tail = _Tail(process.stdout)
             listening = await self._until_ready(process, ready)
+            directory.announce(listening)
         except BaseException:
             await _end(process)
             raise
@@ -136,7 +137,6 @@ class EmbeddedServer:
         self.http_port, self.version = listening.http_port, listening.version
         if tcp:
             self.tcp_port = listening.tcp_port
-        directory.announce(listening)
         return process
 
     async def _until_ready(self, process: Process, ready: Path) -> Listening:

@@ -161,6 +161,24 @@ async def test_killed_during_inserts_it_comes_back_on_its_port_with_every_acknow
     await client.close()
 
 
+async def test_one_that_cannot_be_announced_is_not_left_running(start: Start) -> None:
+    server = await start()
+    in_the_way = server.directory / "connection.json.new"  # as a disk is that is full just then
+    in_the_way.mkdir()
+    assert server.pid is not None
+    with structlog.testing.capture_logs() as lines:
+        os.kill(server.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while sum(line["log_level"] == "error" for line in lines) < 2:
+                await asyncio.sleep(0.01)
+        assert server.pid is None
+        in_the_way.rmdir()
+        async with asyncio.timeout(20):
+            while server.pid is None:
+                await asyncio.sleep(0.01)
+    assert not [line for line in lines if "already running" in line.get("error", "")]
+
+
 async def test_it_ends_with_its_parent_and_the_directory_is_free_at_once(tmp_path: Path, start: Start) -> None:
     parent = await holder(tmp_path / "engine")
     assert parent.stdout is not None
