@@ -88,6 +88,10 @@ NOT_ABOUT_THE_DATA = {
 }
 """Permanent, and a part of the request would be refused just the same."""
 
+_STD_EXCEPTION = 1001
+_OF_A_DISK = "filesystem error"
+"""What of these exceptions comes from a disk that is full, read-only or gone; others may come from the data."""
+
 _MAX_CHARACTERS = 500
 _LARGE = re.compile(r"Too many partitions for single INSERT block|Query memory limit exceeded|[Mm]emory limit \(for query\)")
 _RETRYABLE_STATUSES = frozenset({401, 403, 408, 429, 500, 502, 503, 504})  # of a proxy before the server
@@ -127,7 +131,7 @@ def failure(text: str, code: int | None, secrets: Iterable[str], *, insert: bool
         return MissingError(message)
     if code in STOPPED:
         return UnreachableError(message)
-    if code in RETRYABLE:
+    if code in RETRYABLE or (code == _STD_EXCEPTION and _OF_A_DISK in text):
         return RetryableError(message)
     return PermanentError(message, blames_request=code not in NOT_ABOUT_THE_DATA)
 

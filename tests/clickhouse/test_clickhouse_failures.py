@@ -30,6 +30,13 @@ async def test_the_codes_have_the_engines_names(database: Database) -> None:
         ("HTTP driver received HTTP status 503", None, UnreachableError),
         ("Server is stopping", 236, UnreachableError),
         ("HTTP driver received HTTP status 404, server response: <html>", None, PermanentError),
+        (
+            "std::exception. Code: 1001, type: std::__1::filesystem::filesystem_error, e.what() = filesystem error: in "
+            'create_directories: No space left on device ["/data/store/7f7"]',
+            1001,
+            RetryableError,
+        ),
+        ("std::exception. Code: 1001, type: std::out_of_range, e.what() = vector", 1001, PermanentError),
         ("something new", 12345, PermanentError),
     ],
 )
