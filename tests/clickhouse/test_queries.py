@@ -186,7 +186,7 @@ async def test_single_traces_with_their_text(shop: Database) -> None:
      ("2026-01-31", 1769817600)],
 )  # fmt: skip
 def test_times(text: str, found: int) -> None:
-    assert queries.time_value("since", text, NOW) == found
+    assert queries.time_value("since", text, NOW) == f"{found:010.0f}"
 
 
 @pytest.mark.parametrize(

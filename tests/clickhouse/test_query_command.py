@@ -76,6 +76,13 @@ def test_a_named_query(asked: Any) -> None:
     assert [row["Asked"] for row in rows] == ["question 1", "question 11"]
 
 
+@pytest.mark.parametrize("since", [["--days", "36500"], ["--since", "1970-01-01"], ["--since", "9999"]])
+def test_everything_since_the_beginning(asked: Any, since: list[str]) -> None:
+    whole = asked("--named", "quality_by_day", *WINDOW)
+    assert asked("--named", "quality_by_day", *since, *WINDOW[2:]).output == whole.output
+    assert asked("SELECT toUnixTimestamp({since:DateTime}) < 10000 AS early", *since, "--format", "csv").output == '"early"\n1\n'
+
+
 def test_sql_in_every_format(asked: Any, tmp_path: Path) -> None:
     sql = (
         "SELECT Policy, uniqExact(TraceId) AS Traces FROM otel_evaluations "

@@ -113,13 +113,16 @@ def _value(query: str, parameter: Parameter, given: str | None, now: datetime) -
     return time_value(parameter.name, text, now) if parameter.type == _TIME_LIKE else text
 
 
-def time_value(name: str, text: str, now: datetime) -> int:
-    """Seconds since 1970 of a time as the package describes it; raises ConfigError, which names `name`."""
-    return time_ns(name, text, now) // _SECOND_NS + (text == "now")  # what was just counted is before it
+def time_value(name: str, text: str, now: datetime) -> str:
+    """Seconds since 1970 of a time as the package describes it; raises ConfigError, which names `name`.
+
+    They are ten digits: less than five are no time to ClickHouse.
+    """
+    return f"{time_ns(name, text, now) // _SECOND_NS + (text == 'now'):010}"  # what was just counted is before it
 
 
 def time_ns(name: str, text: str, now: datetime) -> int:
-    """The same in ns, to the microsecond."""
+    """The same time in ns, to the microsecond."""
     if ago := _AGO.fullmatch(text):
         return max(_since_1970(now) - int(ago[1]) * _SECONDS[ago[2]] * _SECOND_NS, 0)
     try:
