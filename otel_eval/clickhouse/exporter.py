@@ -161,8 +161,9 @@ class ClickHouseExporter:
         try:
             await work
         except asyncio.CancelledError:
-            if self._client is client:
-                raise  # nobody stopped the exporter: it is our caller that is cancelled
+            caller = asyncio.current_task()
+            if self._client is client or (caller is not None and caller.cancelling()):
+                raise  # it is our caller that is cancelled, which must not go on
             raise _stopped() from None
         finally:
             self._under_way.discard(work)

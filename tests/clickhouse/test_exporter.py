@@ -1,5 +1,6 @@
 """The exporter `clickhouse` against a real server: everything arrives, and once in effect."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from otel_eval.traces.entry import Trigger
 from tests import traffic
 from tests.clickhouse import collector_ddl
 from tests.clickhouse.conftest import Database
+from tests.exporters.backends import tcp_server
 
 DECIDED = Decided(
     trace_id=bytes(range(16)),
@@ -216,6 +218,26 @@ async def test_of_a_message_that_is_refused_nothing_is_stored(clickhouse_server:
         with pytest.raises(PermanentError, match="Duration"):
             await exporter.export(Message(Kind.TRACES, bodies, "both"))
         assert await counts(database, ["otel_traces"]) == {"otel_traces": 0}  # its halves come under names of their own
+
+
+async def test_who_is_cancelled_at_a_stop_does_not_try_again() -> None:
+    asked = asyncio.Event()
+
+    async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+
+    async with tcp_server(silence) as port:
+        exporter = ClickHouseExporter("clickhouse", ClickHouseExporter.Config(endpoint=f"http://127.0.0.1:{port}/otel"))
+        await exporter.start()
+        loops = [asyncio.create_task(exporter.export(message)) for message in MESSAGES[:2]]
+        await asked.wait()
+        loops[0].cancel()  # as the sending loop is, whose second message is not cancelled yet
+        await exporter.shutdown()
+        await asyncio.wait(loops)
+        assert loops[0].cancelled()
+        assert isinstance(loops[1].exception(), RetryableError)
 
 
 async def test_what_cannot_be_read_is_refused_for_good(clickhouse_server: EmbeddedServer, database: Database) -> None:
