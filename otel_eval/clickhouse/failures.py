@@ -96,6 +96,7 @@ _MAX_CHARACTERS = 500
 _LARGE = re.compile(r"Too many partitions for single INSERT block|Query memory limit exceeded|[Mm]emory limit \(for query\)")
 _RETRYABLE_STATUSES = frozenset({401, 403, 408, 429, 500, 502, 503, 504})  # of a proxy before the server
 _NOT_THERE = frozenset({408, 502, 503, 504})
+_FIXED_SETTING = re.compile(r"Setting (\w+) is readonly")  # what codes 164 and 452 say, found by the client
 _HTTP_STATUS = re.compile(r"HTTP status (\d{3})")
 _BEFORE = re.compile(r"^.*?DB::\w*Exception: (?:(?:Code: \d+\. )?DB::\w*Exception: )*", re.DOTALL)
 _AFTER = re.compile(r"\.?\s*\([A-Z0-9_]+\)(?: \(version [^\n]*)?\s*(?:\(for url \S*\))?\s*$|,? Stack trace.*", re.DOTALL)
@@ -150,7 +151,8 @@ def _without_code(text: str, reason: str) -> OtelEvalError:
     if reason.startswith("Stream failed"):  # the answer was cut off
         return UnreachableError(f"ClickHouse: {reason}")
     if match is None:
-        return PermanentError(f"ClickHouse: {reason}")
+        told = _FIXED_SETTING.sub(r"this user may not change the setting \1: readonly = 1 or a constraint in its profile", reason)
+        return PermanentError(f"ClickHouse: {told}", blames_request=told == reason)
     status = int(match[1])
     if status == 413:
         return TooLargeError(f"ClickHouse: {reason}")

@@ -44,6 +44,12 @@ def test_the_kind(text: str, code: int | None, kind: type[OtelEvalError]) -> Non
     assert type(failure(text, code, [], insert=True)) is kind
 
 
+async def test_a_setting_that_the_user_may_not_change_is_named(database: Database) -> None:
+    with pytest.raises(PermanentError, match=r"this user may not change the setting max_result_rows: readonly = 1") as caught:
+        await database.reader.query("SELECT 1", settings={"max_result_rows": 5})
+    assert not caught.value.blames_request
+
+
 def test_only_what_the_reader_needs_is_kept() -> None:
     text = (
         "Received ClickHouse exception, code: 60, server response: Code: 60. DB::Exception: Table otel.t does not exist. "
