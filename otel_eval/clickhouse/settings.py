@@ -79,12 +79,14 @@ def users_xml(passwords: Mapping[str, Secret], database: str, max_memory_bytes: 
     profiles = ET.SubElement(root, "profiles")
     # The others build on this one. Inserts are asynchronous by default since 26.2; batches are made here.
     _profile(profiles, "default", {"async_insert": "0"} | _FORBIDDEN, fixed=_FORBIDDEN)
+    # An insert that takes too much by itself is refused as too large, and cut; else it would be tried again for ever.
+    _profile(profiles, WRITER, {"max_memory_usage": str(max_memory_bytes * 2 // 3)}, fixed=())
     _profile(profiles, "engine", _ENGINE_LIMITS, fixed=_ENGINE_LIMITS)
     _profile(profiles, READER, reader | {"readonly": "2"}, fixed=reader)
     ET.SubElement(ET.SubElement(root, "quotas"), "default")
     users = ET.SubElement(root, "users")
     _user(users, "default", "engine", None, ["GRANT SYSTEM LISTEN ON *.*", "GRANT SELECT ON system.numbers"])
-    _user(users, WRITER, "default", passwords[WRITER], [])
+    _user(users, WRITER, WRITER, passwords[WRITER], [])
     _user(users, READER, READER, passwords[READER], [f"GRANT SELECT ON {_pattern(database)}.*"])
     return ET.tostring(root)
 

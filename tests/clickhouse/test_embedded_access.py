@@ -138,3 +138,16 @@ async def test_nor_over_the_native_protocol(tmp_path: Path) -> None:
     finally:
         await writer.close()
         await server.stop()
+
+
+async def test_what_takes_too_much_by_itself_is_too_large_for_the_writer(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "engine", max_memory_bytes=256 << 20)
+    await server.start()
+    client = ClickHouse(endpoint_of(server, "writer"))
+    try:
+        await client.command("CREATE TABLE default.t (a Array(String)) ENGINE = Null")
+        with pytest.raises(TooLargeError, match="Query memory limit"):
+            await client.command("INSERT INTO default.t SELECT groupArray(repeat('x', 1000)) FROM numbers(1000000)")
+    finally:
+        await client.close()
+        await server.stop()
