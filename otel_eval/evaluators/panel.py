@@ -46,7 +46,7 @@ class PanelEvaluator:
     where the question does not arise for some of the judges, the share of those who do not say the commonest thing. It
     passes, or fails, when more than half of the judges say so. A judge that refuses, or gives no verdict, is left out with a
     warning while more than half remain; of an even number the lower one of the middle levels counts. A call that fails is
-    raised, and all are asked again by whoever tries again.
+    raised, behind the answers of the others.
 
     >>> import asyncio
     >>> from otel_eval.evaluators import example

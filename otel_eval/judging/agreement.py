@@ -17,6 +17,7 @@ import xxhash
 from otel_eval.evaluators.evaluator import NotApplicable, Subject
 from otel_eval.evaluators.evaluator import Result as Scored
 from otel_eval.judging.configured import Configured
+from otel_eval.judging.earlier_answers import no_earlier_ones
 from otel_eval.judging.examining import Examined, sound
 from otel_eval.judging.llm import JudgeError
 from otel_eval.judging.scores import Rejudged, Score
@@ -62,7 +63,8 @@ class Rejudging:
     async def _second(self, configured: Configured, subject: Subject, decided: Decided, first: Sequence[Score]) -> list[Rejudged]:
         evaluator = configured.of(baseline=decided.policy == Baseline.name)
         try:
-            answer = await evaluator.evaluate(subject)
+            with no_earlier_ones():
+                answer = await evaluator.evaluate(subject)
         except (JudgeError, JudgeRefused, InvalidVerdict) as error:
             _log.debug("there is no second verdict to compare", evaluator=configured.name, reason=str(error))
             return []

@@ -34,6 +34,7 @@ from otel_eval.config.models import Config
 from otel_eval.evaluators.evaluator import JudgeUse, Scope
 from otel_eval.judging import configured, emit, prompt, scores
 from otel_eval.judging import job as jobs
+from otel_eval.judging.earlier_answers import EarlierAnswers
 from otel_eval.judging.examining import Examiner
 from otel_eval.judging.llm import Answer, Ask, Failure, JudgeError
 from otel_eval.judging.prices import InputEstimate, PriceTable, Tokens
@@ -199,6 +200,7 @@ class Backfill:
         self._send = send
         self._tally = tally
         self._advance = advance
+        self._earlier_answers = EarlierAnswers()
 
     async def run(self, made: Sequence[Job], concurrency: int) -> None:
         """Judge them, so many at once. When it is cancelled, what is under way is given up."""
@@ -230,7 +232,8 @@ class Backfill:
         claim = Claim(job, 1, token="")
         while True:
             try:
-                return await self._judge(claim, work)
+                with self._earlier_answers.of(job.id):
+                    return await self._judge(claim, work)
             except _Again as again:
                 await asyncio.sleep(again.delay_s)
                 claim = replace(claim, tries=claim.tries + 1)

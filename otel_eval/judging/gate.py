@@ -23,6 +23,7 @@ ours, stays booked at its worst case.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -35,6 +36,7 @@ from otel_eval.judging.buckets import Amounts, Buckets, Taken
 from otel_eval.judging.budget import Budget, BudgetExceeded, NotAsked, Reservation
 from otel_eval.judging.budget_file import bounds, utc
 from otel_eval.judging.concurrency import Concurrency, ConcurrencyConfig
+from otel_eval.judging.earlier_answers import unless_answered
 from otel_eval.judging.llm import Answer, Ask, Failure, Judge, JudgeError
 from otel_eval.judging.prices import InputEstimate, PriceTable
 
@@ -237,7 +239,7 @@ class _ForPurpose:
 
     async def ask(self, ask: Ask) -> Answer:
         """See Judge."""
-        return await self._gate.ask(ask, baseline=self._baseline)
+        return await unless_answered(ask, partial(self._gate.ask, baseline=self._baseline))
 
 
 def most_input_tokens(ask: Ask) -> int:

@@ -17,6 +17,7 @@ extended; what is known of it is not given up because the disk is full, but wait
     waits for a batch (see `batches`)     it goes back until there may be an answer; no try is used up
 
 Evaluators by code run before those that ask a judge, and again with each try; for a job that has expired they alone run.
+What a judge has answered is not asked again in the next try: see `cache` and `earlier_answers`.
 A dead letter has no scores: somebody may let it be judged once more.
 """
 
@@ -37,6 +38,7 @@ from otel_eval.judging import batches as batching
 from otel_eval.judging import job as jobs
 from otel_eval.judging.agreement import Rejudging
 from otel_eval.judging.batches import Batches
+from otel_eval.judging.earlier_answers import EarlierAnswers
 from otel_eval.judging.examining import Examiner
 from otel_eval.judging.llm import Failure, JudgeError
 from otel_eval.judging.publishing import Publisher, judgement_of
@@ -98,6 +100,7 @@ class Pool:
         self._max_attempts = max_attempts
         self._batches = batches
         self._rejudging = rejudging
+        self._earlier_answers = EarlierAnswers()
         self.first_judged = asyncio.Event()
         self._busy: dict[asyncio.Task[None], Claim] = {}
 
@@ -193,7 +196,8 @@ class Pool:
             subject = work.subject()
             if claim.ending is Ending.EXPIRED:
                 return await self._expired(claim, work, subject)
-            return await self._judge(claim, work, subject)
+            with self._earlier_answers.of(claim.job.id):
+                return await self._judge(claim, work, subject)
         except Again as again:
             if not again.counts or claim.tries < self._max_attempts:
                 raise
