@@ -99,7 +99,9 @@ class ClickHouse:
             insert=True,
         )
         if isinstance(self._where, Endpoint) and not answer.query_id():
-            raise UnreachableError("the insert was answered by something before ClickHouse, and may not be stored")
+            raise UnreachableError(
+                "the answer to an insert has no X-ClickHouse-Query-Id: something before ClickHouse gave it, or changed it"
+            )
 
     async def insert_columns(
         self,
