@@ -1,7 +1,8 @@
 """Verdicts that were given before: the same content, judged by the same version of an evaluator, is not judged again.
 
 The key is the SHA-256 of the evaluator's version and the SHA-256 of the judged content, as it is after scrubbing and
-before a fence with its nonce is put around it; never the trace id. What is stored comes back exactly.
+before a fence with its nonce is put around it; never the trace id. Verdicts of one server are not used for another: by the
+same name of a model it may serve another one, or a stand-in. What is stored comes back exactly.
 
 The file is an SQLite database in rollback-journal mode (a hop and a command may use it at once) and can be deleted at any
 time: a damaged one is started anew, and one that cannot be used for now makes every look-up a miss. Of more entries or
@@ -79,10 +80,14 @@ def verdict_key(version: str, content: str) -> bytes:
 
 
 class VerdictCache:
-    """See the module docstring; `clock` is the wall clock. Raises ConfigError when the file cannot be made."""
+    """See the module docstring; `server` is the URL of who gives the verdicts, `clock` the wall clock.
 
-    def __init__(self, path: Path, config: CacheConfig, clock: Callable[[], float] = time.time) -> None:
+    Raises ConfigError when the file cannot be made.
+    """
+
+    def __init__(self, path: Path, config: CacheConfig, server: str = "", clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._server = hashlib.sha256(server.encode()).digest()[:8]
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
@@ -96,7 +101,7 @@ class VerdictCache:
 
     async def get(self, key: bytes) -> tuple[Result, ...] | None:
         """What is stored and not too old."""
-        return await asyncio.to_thread(self._usable, lambda: self._get(key))
+        return await asyncio.to_thread(self._usable, lambda: self._get(self._server + key))
 
     async def put(self, key: bytes, results: Sequence[Result]) -> None:
         """Store a verdict in place of an older one; what is too large, or holds lone surrogates, is not stored."""
@@ -105,7 +110,7 @@ class VerdictCache:
         except UnicodeEncodeError:
             return
         if len(body) + _ENTRY_BYTES <= self._max_bytes:
-            self._waiting[key] = body
+            self._waiting[self._server + key] = body
             if self._storing is None:
                 self._storing = asyncio.ensure_future(self._store())
             await asyncio.shield(self._storing)

@@ -128,7 +128,7 @@ class Judges:
             self.batches = Batches(file.with_name("batches.sqlite3"), self._client, self._gate, self._budget, prices)
         waiting = self.batches.judge if self.batches is not None else None
         evaluators = _evaluators(config, provider, source, self._gate.for_purpose, waiting)
-        self._cache = VerdictCache(file.with_name("verdicts.sqlite3"), judging.cache)
+        self._cache = VerdictCache(file.with_name("verdicts.sqlite3"), judging.cache, provider.base_url or "")
         self.examiner = Examiner(evaluators, self._cache)
         self._needs_sdk = provider.api == "anthropic" and provider.api_key is not None
         self._needs_sdk &= any(one.kind == "llm" for one in evaluators)

@@ -42,9 +42,9 @@ def file() -> Iterator[Path]:
 def opened(file: Path, clock: Clock) -> Iterator[Opened]:
     caches: list[VerdictCache] = []
 
-    def open_cache(**settings: float) -> VerdictCache:
+    def open_cache(server: str = "", **settings: float) -> VerdictCache:
         config = CacheConfig(**settings)  # type: ignore[arg-type]
-        caches.append(VerdictCache(file, config, clock))
+        caches.append(VerdictCache(file, config, server, clock))
         return caches[-1]
 
     yield open_cache
@@ -83,6 +83,13 @@ async def test_another_version_or_content_is_another_verdict(opened: Opened) -> 
         assert await cache.get(other) is None
 
 
+async def test_what_another_server_said_is_another_verdict(opened: Opened) -> None:
+    real, stand_in = opened("https://api.anthropic.com"), opened("http://127.0.0.1:4321")
+    await stand_in.put(KEY, GOOD)
+    assert await real.get(KEY) is None
+    assert await stand_in.get(KEY) == tuple(GOOD)
+
+
 async def test_it_survives_a_restart(opened: Opened, file: Path) -> None:
     cache = opened()
     await cache.put(KEY, GOOD)
@@ -95,7 +102,7 @@ async def test_it_survives_kill_9(opened: Opened, file: Path) -> None:
     program = (
         "import asyncio, os, pathlib, signal, sys\n"
         "from tests.judging.test_verdict_cache import *\n"
-        "asyncio.run(VerdictCache(pathlib.Path(sys.argv[1]), CacheConfig(), lambda: NOON).put(KEY, GOOD))\n"
+        "asyncio.run(VerdictCache(pathlib.Path(sys.argv[1]), CacheConfig(), '', lambda: NOON).put(KEY, GOOD))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     child = subprocess.run([sys.executable, "-c", program, file], cwd=Path(__file__).parents[2], check=False)
