@@ -8,7 +8,7 @@ from msgspec import Meta
 from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
-from otel_eval.evaluators.texts import answer, answering_call
+from otel_eval.evaluators.texts import answer, answering_call, client_requests
 from otel_eval.traces.records import ModelCall
 from otel_eval.traces.view import TraceView
 
@@ -35,6 +35,7 @@ class Answered(ByCode):
     """
 
     Config = AnsweredConfig
+    revision = 2
     config: AnsweredConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:
@@ -68,6 +69,6 @@ class Answered(ByCode):
 def _elsewhere(view: TraceView, last: ModelCall) -> str | None:
     if any(call.cancelled for call in view.model_calls):
         return "the call was cancelled"
-    if "tool_call" in last.finish_reasons or last.tool_calls:
+    if "tool_call" in last.finish_reasons or client_requests(last):
         return None if view.steps else "the trace ends where a tool is asked for"
     return None

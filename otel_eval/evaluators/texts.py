@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_eval.evaluators.evaluator import Subject
-from otel_eval.traces.records import Data, Message, ModelCall, Text, ToolResult
+from otel_eval.traces.records import Data, Message, ModelCall, Text, ToolCall, ToolResult
 from otel_eval.traces.values import to_text
 from otel_eval.traces.view import TraceView
 
@@ -54,6 +54,12 @@ def answering_span(view: TraceView) -> str | None:
     """The span of `answering_call`."""
     call = answering_call(view)
     return None if call is None else call.span_id
+
+
+def client_requests(call: ModelCall) -> list[ToolCall]:
+    """The tools that the call asks its client for: what the provider ran itself has its result beside the request."""
+    ran = {result.id for message in call.output_messages for result in message.tool_results}
+    return [request for request in call.tool_calls if request.id not in ran]
 
 
 def retrieved(view: TraceView) -> bool:

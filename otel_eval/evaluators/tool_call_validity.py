@@ -5,7 +5,7 @@ from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
 from otel_eval.evaluators.json_schemas import UncheckedError, fault
-from otel_eval.evaluators.texts import OUTPUT_TOOLS
+from otel_eval.evaluators.texts import OUTPUT_TOOLS, client_requests
 from otel_eval.traces.records import ToolCall, ToolDefinition
 from otel_eval.traces.values import structured
 from otel_eval.traces.view import TraceView
@@ -22,7 +22,7 @@ class ToolCallValidity(ByCode):
 
     Schemas come from the trace and are not trusted: see `json_schemas` for what of them is checked (no `pattern`). A tool
     that was not offered but ran all the same is known to somebody, and counts as valid. Calls whose model call does not
-    say what it was offered are left out.
+    say what it was offered are left out, and those to tools that the provider ran itself.
 
     >>> from otel_eval.evaluators import example
     >>> evaluator = ToolCallValidity("tool_call_validity", ToolCallValidityConfig())
@@ -34,6 +34,7 @@ class ToolCallValidity(ByCode):
     """
 
     Config = ToolCallValidityConfig
+    revision = 2
     config: ToolCallValidityConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:
@@ -43,7 +44,7 @@ class ToolCallValidity(ByCode):
         valid, faults, unchecked = 0, [], ""
         for call in view.model_calls:
             offered = {tool.name: tool for tool in call.tool_definitions}
-            for request in call.tool_calls if offered else ():
+            for request in client_requests(call) if offered else ():
                 if request.name in OUTPUT_TOOLS:
                     continue
                 try:
@@ -76,6 +77,6 @@ def _wrong(request: ToolCall, offered: dict[str, ToolDefinition], ran: set[str])
 
 
 def _missing(view: TraceView) -> str:
-    if not any(call.tool_calls for call in view.model_calls):
+    if not any(client_requests(call) for call in view.model_calls):
         return "no model asked for a tool"
     return "the trace does not say which tools were offered"

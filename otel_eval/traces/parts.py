@@ -104,7 +104,7 @@ def tool_result(block: Mapping[str, Any]) -> ToolResult:
     inner = first(block, "toolResult", "functionResponse", "function_response")
     if isinstance(inner, dict):
         block = {**block, **inner}
-    result = first(block, "response", "result", "content", "output", "text")
+    result = first(block, "response", "result", "content", "output", "text", "server_tool_call_response")
     status = first(block, "status", "state")
     failed = first(block, "is_error", "isError")
     if isinstance(result, dict) and set(result) <= {"type", "value"} and "value" in result:  # Vercel: {type: error-text, ...}

@@ -195,14 +195,17 @@ class _Waiting:
 
 
 class _Results:
-    """Results that went back to a model, by call id, else by the tool's name in order."""
+    """Results that a model was told, by call id, else by the tool's name in order.
+
+    Of tools that its provider ran for it they stand in what it said, and in no later prompt.
+    """
 
     def __init__(self, calls: Sequence[ModelCall]) -> None:
         self._by_id: dict[str, ToolResult] = {}
         self._by_name: dict[str, list[ToolResult]] = {}
         last: list[ToolResult] = []
         for call in calls:
-            found = [result for message in call.input_messages for result in message.tool_results]
+            found = [result for message in (*call.input_messages, *call.output_messages) for result in message.tool_results]
             self._by_id.update({result.id: result for result in found if result.id})
             nameless = [result for result in found if not result.id]
             if len(nameless) > len(last):  # each call repeats what came before

@@ -167,3 +167,27 @@ def test_calls_without_results_are_a_loop_from_the_third_on() -> None:
     assert found.value == pytest.approx(2 / 3)
     assert found.span_id == f"{3:016x}"
     assert "again and again" in found.explanation
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [
+            {"type": "server_tool_call", "id": "s1", "name": "web_search", "server_tool_call": {"query": "Paris"}},
+            {"type": "server_tool_call_response", "id": "s1", "server_tool_call_response": {"title": "Paris: 14.5 degrees"}},
+            {"type": "text", "content": "It is 14.5 degrees."},
+        ],
+        [
+            {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "Paris"}},
+            {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [{"title": "Paris: 14.5 degrees"}]},
+            {"type": "text", "text": "It is 14.5 degrees."},
+        ],
+    ],
+)
+def test_a_tool_that_the_provider_ran_has_its_result_in_the_answer(parts: list[dict[str, Any]]) -> None:
+    said = json.dumps([{"role": "assistant", "parts": parts, "finish_reason": "stop"}])
+    offered = json.dumps([{"name": "other", "parameters": {"type": "object"}}])
+    call = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": said, "gen_ai.tool.definitions": offered}
+    trace = view(span(call))
+    assert [value(name, trace) for name in ("answered", "tool_success", "grounded_numbers")] == [1, 1, 1]
+    assert reason("tool_call_validity", trace) == "no model asked for a tool"
