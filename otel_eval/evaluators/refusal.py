@@ -67,6 +67,7 @@ class Refusal(ByCode):
     """
 
     Config = RefusalConfig
+    revision = 2
     config: RefusalConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:

@@ -42,12 +42,12 @@ def answer(view: TraceView) -> str:
 
 
 def answering_call(view: TraceView) -> ModelCall | None:
-    """The model call that ended last and said something."""
-    last = None
-    for call in view.model_calls:
-        if call.output_messages and (last is None or call.end_ns > last.end_ns):
-            last = call
-    return last
+    """The model call whose words came out; else the one that ended last and said something.
+
+    Later ones may have checked the answer, or given the conversation a title.
+    """
+    said = (call for call in view.model_calls if call.output_messages)
+    return max(said, key=lambda call: (call.output_text.rstrip("\n") == view.final_output, call.end_ns), default=None)
 
 
 def answering_span(view: TraceView) -> str | None:

@@ -1,5 +1,6 @@
 """Answers: that there is one, that it is no refusal, its language, and what was expected."""
 
+import json
 from typing import Any
 
 import pytest
@@ -39,6 +40,27 @@ def test_why_there_is_no_answer() -> None:
     assert score("answered", "user: Hi\nassistant: O K !", min_characters=3).passed is True
     cancelled = view(span({"gen_ai.operation.name": "chat", "error.type": "asyncio.CancelledError"}, failed=True))
     assert reason("answered", cancelled) == "the call was cancelled"
+
+
+def said(*parts: Any, finish: str = "stop", **more: Any) -> dict[str, Any]:
+    """The attributes of a model call that says this."""
+    messages = [{"role": "assistant", "parts": list(parts), "finish_reason": finish}]
+    return {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(messages), **more}
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "text", "content": content}
+
+
+def test_a_call_that_ends_later_did_not_give_the_answer() -> None:
+    asked = {"openinference.span.kind": "AGENT", "input.value": "How warm is it?", "output.value": "It is 14 degrees."}
+    trace = view(
+        span(asked, duration_ms=500),
+        span(said(text("It is 14 degrees.")), identity=2, parent=1, start_ms=10),
+        span(said(text("Weather in"), finish="length"), identity=3, parent=1, start_ms=20),  # the conversation's title
+    )
+    found = [score(name, trace) for name in ("answered", "refusal", "pii_leak")]
+    assert [(one.value, one.span_id) for one in found] == [(1, "0000000000000002")] * 3
 
 
 def test_an_agent_that_stops_at_a_tool_has_not_answered() -> None:
