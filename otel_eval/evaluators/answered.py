@@ -43,18 +43,20 @@ class Answered(ByCode):
         view = subject.view
         if not view.model_calls:
             return NotApplicable("no model was called")
-        last, answering = view.model_calls[-1], answering_call(view)
-        if answering is not None and "length" in answering.finish_reasons:
-            return self.result(0.0, False, "the answer was cut: the model had no tokens left", answering.span_id)
-        if answering is None and "length" in last.finish_reasons:
-            return self.result(0.0, False, "the answer was cut: the model had no tokens left", last.span_id)
-        elsewhere = _elsewhere(view, answering or last)
+        last = view.model_calls[-1]
+        call = answering_call(view) or last
+        if "length" in call.finish_reasons:
+            return self.result(0.0, False, "the answer was cut: the model had no tokens left", call.span_id)
+        elsewhere = _elsewhere(view, call)
         if elsewhere is not None:
             return NotApplicable(elsewhere)
-        visible = (character for character in answer(view) if character.isprintable() and character != " ")
-        if len(list(islice(visible, self.config.min_characters))) == self.config.min_characters:
-            return self.result(1.0, True, "there is an answer", answering.span_id if answering is not None else None)
+        if not _broke_off(view, call) and self._is_visible(view):
+            return self.result(1.0, True, "there is an answer", call.span_id)
         return self._empty(view, last)
+
+    def _is_visible(self, view: TraceView) -> bool:
+        visible = (character for character in answer(view) if character.isprintable() and character != " ")
+        return len(list(islice(visible, self.config.min_characters))) == self.config.min_characters
 
     def _empty(self, view: TraceView, last: ModelCall) -> Result | NotApplicable:
         if view.errors:
@@ -72,3 +74,10 @@ def _elsewhere(view: TraceView, last: ModelCall) -> str | None:
     if "tool_call" in last.finish_reasons or client_requests(last):
         return None if view.steps else "the trace ends where a tool is asked for"
     return None
+
+
+def _broke_off(view: TraceView, call: ModelCall) -> bool:
+    """Whether the last words only announce a tool, and an error came in the place of what was to follow."""
+    if not client_requests(call) or call.output_text.rstrip("\n") != view.final_output:
+        return False
+    return any(view.tree.by_id[error.span_id].end_ns >= call.end_ns for error in view.errors)

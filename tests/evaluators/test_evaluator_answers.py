@@ -52,6 +52,24 @@ def text(content: str) -> dict[str, Any]:
     return {"type": "text", "content": content}
 
 
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather", "gen_ai.tool.call.id": "c"},
+        {"gen_ai.operation.name": "chat"},
+    ],
+)
+def test_words_before_a_tool_are_no_answer_when_an_error_follows(what: dict[str, Any]) -> None:
+    request = {"type": "tool_call", "id": "c", "name": "weather", "arguments": {"city": "Paris"}}
+    agent = {"gen_ai.operation.name": "invoke_agent"}
+    asking = span(said(text("Let me look."), request, finish="tool_call"), identity=2, parent=1, duration_ms=10)
+    failing = span({**what, "error.type": "RuntimeError"}, identity=3, parent=1, start_ms=20, failed=True, message="it is down")
+    trace = view(span(agent), asking, failing)
+    found = score("answered", trace)
+    assert (found.value, found.explanation) == (0, "no answer; span: RuntimeError: it is down")
+    assert value("answered", view(span(agent), asking)) == 1  # perhaps the tool shows the answer
+
+
 def test_a_call_that_ends_later_did_not_give_the_answer() -> None:
     asked = {"openinference.span.kind": "AGENT", "input.value": "How warm is it?", "output.value": "It is 14 degrees."}
     trace = view(
