@@ -9,7 +9,7 @@ from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
 from otel_eval.evaluators.texts import answer, answering_call, client_requests
-from otel_eval.traces.records import ModelCall
+from otel_eval.traces.records import Media, ModelCall
 from otel_eval.traces.view import TraceView
 
 
@@ -23,7 +23,7 @@ class Answered(ByCode):
     """1 when an answer came out, whole; 0 when it is empty, was cut for want of tokens, or an error stands in its place.
 
     A trace that ends where the model asks for a tool, with no agent around, is one of several: the answer is elsewhere.
-    A refusal is an answer here; see `refusal`.
+    A refusal is an answer here (see `refusal`), and so is an image, audio or a file.
 
     >>> from otel_eval.evaluators import example
     >>> evaluator = Answered("answered", AnsweredConfig())
@@ -50,7 +50,7 @@ class Answered(ByCode):
         elsewhere = _elsewhere(view, call)
         if elsewhere is not None:
             return NotApplicable(elsewhere)
-        if not _broke_off(view, call) and self._is_visible(view):
+        if not _broke_off(view, call) and (self._is_visible(view) or _shows(call)):
             return self.result(1.0, True, "there is an answer", call.span_id)
         return self._empty(view, last)
 
@@ -81,3 +81,8 @@ def _broke_off(view: TraceView, call: ModelCall) -> bool:
     if not client_requests(call) or call.output_text.rstrip("\n") != view.final_output:
         return False
     return any(view.tree.by_id[error.span_id].end_ns >= call.end_ns for error in view.errors)
+
+
+def _shows(call: ModelCall) -> bool:
+    """Whether it gave an image, audio or a file."""
+    return any(isinstance(part, Media) for message in call.output_messages for part in message.parts)

@@ -70,6 +70,13 @@ def test_words_before_a_tool_are_no_answer_when_an_error_follows(what: dict[str,
     assert value("answered", view(span(agent), asking)) == 1  # perhaps the tool shows the answer
 
 
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_an_answer_without_words_is_one(kind: str) -> None:
+    shown = {"type": "uri", "modality": kind, "uri": f"https://files.example/{kind}"}
+    assert value("answered", view(span(said(shown)))) == 1
+    assert reason("refusal", view(span(said(shown)))) == "there is no answer"
+
+
 def test_a_call_that_ends_later_did_not_give_the_answer() -> None:
     asked = {"openinference.span.kind": "AGENT", "input.value": "How warm is it?", "output.value": "It is 14 degrees."}
     trace = view(
