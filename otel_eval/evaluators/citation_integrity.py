@@ -42,6 +42,7 @@ class CitationIntegrity(ByCode):
     """
 
     Config = CitationIntegrityConfig
+    revision = 2
     config: CitationIntegrityConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:

@@ -11,7 +11,8 @@ from otel_eval.evaluators import json_schemas
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
 from otel_eval.evaluators.json_schemas import UncheckedError
-from otel_eval.evaluators.texts import OUTPUT_TOOLS, answering_span
+from otel_eval.evaluators.texts import answering_span
+from otel_eval.evaluators.told import OUTPUT_TOOLS
 from otel_eval.traces.records import ModelCall
 from otel_eval.traces.values import MAX_TEXT, Plain, first, structured, unfenced
 from otel_eval.traces.view import TraceView

@@ -64,7 +64,7 @@ class GroundedNumbers(ByCode):
     """
 
     Config = GroundedNumbersConfig
-    revision = 2
+    revision = 3
     config: GroundedNumbersConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:

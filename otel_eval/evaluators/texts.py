@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_eval.evaluators.evaluator import Subject
+from otel_eval.evaluators.told import asked_at, ran_elsewhere
 from otel_eval.traces.records import Data, Message, ModelCall, Text, ToolCall, ToolResult
 from otel_eval.traces.values import to_text
 from otel_eval.traces.view import TraceView
@@ -16,9 +17,6 @@ MAX_CONTEXT: Final = 1 << 20
 
 MAX_ANSWER: Final = 100_000
 """Of longer answers only so many characters are looked at."""
-
-OUTPUT_TOOLS: Final = frozenset({"final_result"})
-"""Pydantic AI's tool for a structured answer: nothing that runs."""
 
 _WRITTEN: Final = (Text, Data)
 _LISTS: Final = frozenset({list, tuple, set})
@@ -63,8 +61,13 @@ def client_requests(call: ModelCall) -> list[ToolCall]:
 
 
 def retrieved(view: TraceView) -> bool:
-    """Whether the trace has documents, or results of tools, that an answer can rest on."""
-    return bool(view.retrieved_documents) or any(tool.result is not None for tool in view.tool_calls)
+    """Whether the trace has documents, or results of tools, that an answer can rest on.
+
+    A tool may have run outside of the trace, with its result in the prompt only.
+    """
+    if view.retrieved_documents or any(tool.result is not None for tool in view.tool_calls):
+        return True
+    return any((ran := ran_elsewhere(view, call)) and ran[-1][0] >= asked_at(call) for call in view.model_calls)
 
 
 def given(subject: Subject) -> str | None:

@@ -5,7 +5,8 @@ from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
 from otel_eval.evaluators.json_schemas import UncheckedError, fault
-from otel_eval.evaluators.texts import OUTPUT_TOOLS, client_requests
+from otel_eval.evaluators.texts import client_requests
+from otel_eval.evaluators.told import OUTPUT_TOOLS
 from otel_eval.traces.records import ToolCall, ToolDefinition
 from otel_eval.traces.values import structured
 from otel_eval.traces.view import TraceView

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from otel_eval.evaluators.evaluator import Subject
 from otel_eval.evaluators.rubric import Part
+from otel_eval.evaluators.texts import answering_call
+from otel_eval.evaluators.told import asked_at, ran_elsewhere
 from otel_eval.traces.records import Message, ModelCall, ToolDefinition, ToolExecution
 from otel_eval.traces.view import TraceView
 
@@ -55,8 +57,7 @@ def of_trace(subject: Subject, sees: Iterable[Part]) -> list[Item]:
     """The one trace: what was told and offered, what was asked, the steps, what came out, and what was expected."""
     view, sees = subject.view, frozenset(sees)
     found = _beginning(view, sees)
-    if Part.CONVERSATION in sees:
-        found += [_message(message) for message in _history(view)]
+    found += _earlier(view, sees)
     if Part.USER_INPUT in sees and view.user_input:
         found.append(Item("user_input", {"text": view.user_input}, core=True))
     found += _steps(view, sees)
@@ -76,9 +77,9 @@ def of_session(subject: Subject, sees: Iterable[Part]) -> list[Item]:
     first = next((view for view in views if view.system_prompt), views[0])
     found = _beginning(first, sees)
     turn = 0
-    for message in _history(views[0]):
-        turn += message.role == "user"
-        found.append(replace(_message(message), turn=max(turn, 1)))
+    for item in _earlier(views[0], sees | {Part.CONVERSATION}):
+        turn += item.texts.get("role") == "user"
+        found.append(replace(item, turn=max(turn, 1)))
     for view in views:
         turn += bool(view.user_input)
         said = [Item("message", {"role": "user", "text": view.user_input})] if view.user_input else []
@@ -119,8 +120,10 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def _beginning(view: TraceView, sees: frozenset[Part]) -> list[Item]:
     found = []
-    if Part.SYSTEM_PROMPT in sees and view.system_prompt:
-        found.append(Item("system_prompt", {"text": view.system_prompt}, core=True))
+    if Part.SYSTEM_PROMPT in sees:
+        call = _told(view)
+        prompts = dict.fromkeys((view.system_prompt, call.system_prompt if call is not None else None))
+        found += [Item("system_prompt", {"text": prompt}, core=True) for prompt in prompts if prompt]
     if Part.TOOLS in sees and (offered := _offered(view)):
         found.append(_tools_offered(offered))
     return found
@@ -137,13 +140,28 @@ def _offered(view: TraceView) -> list[ToolDefinition]:
     return list(found.values())
 
 
-def _history(view: TraceView) -> list[Message]:
-    """What was said before the user's question, as the first model call was told."""
-    for call in view.model_calls:
-        said = [message for message in call.input_messages if message.role in {"user", "assistant"} and message.text]
-        last = max((index for index, message in enumerate(said) if message.role == "user"), default=0)
-        return said[:last]
-    return []
+def _told(view: TraceView) -> ModelCall | None:
+    """The call whose prompt tells the conversation: the one that answered, if it was asked what the user asks; else the first.
+
+    Before it, others may have routed or rewritten the question, with prompts of their own.
+    """
+    call = answering_call(view)
+    if call is not None and call.input_messages and (view.user_input or "") in call.input_messages[asked_at(call)].text:
+        return call
+    return view.model_calls[0] if view.model_calls else None
+
+
+def _earlier(view: TraceView, sees: frozenset[Part]) -> list[Item]:
+    """What was said before the user's question, and what tools gave then."""
+    call = _told(view)
+    if call is None:
+        return []
+    asked, ran = asked_at(call), ran_elsewhere(view, call) if Part.TOOLS in sees else ()
+    found = [(index, _tool(tool)) for index, tool in ran if index < asked]
+    for index, message in enumerate(call.input_messages[:asked]):
+        if Part.CONVERSATION in sees and message.role in {"user", "assistant"} and message.text:
+            found.append((index, _message(message)))
+    return [item for _, item in sorted(found, key=lambda entry: entry[0])]
 
 
 def _message(message: Message) -> Item:
@@ -168,8 +186,9 @@ def _steps(view: TraceView, sees: frozenset[Part]) -> list[Item]:
 def _said(view: TraceView, sees: frozenset[Part]) -> Iterator[tuple[int, Item]]:
     if not sees & {Part.TOOLS, Part.CONVERSATION}:
         return
+    told = {view.final_output, *(item.texts["text"] for item in _earlier(view, frozenset({Part.CONVERSATION})))}
     for call in view.model_calls:
-        if call.output_text and call.output_text.rstrip("\n") != view.final_output:
+        if call.output_text and call.output_text.rstrip("\n") not in told:
             yield call.end_ns, Item("said_between", {"text": call.output_text})
     if len(view.agents) > 1:
         for agent in view.agents:
@@ -190,6 +209,9 @@ def _documents(view: TraceView, sees: frozenset[Part]) -> Iterator[tuple[int, It
 def _used(view: TraceView, sees: frozenset[Part]) -> Iterator[tuple[int, Item]]:
     if Part.TOOLS not in sees:
         return
+    if (told := _told(view)) is not None:
+        question = asked_at(told)
+        yield from ((view.start_ns, _tool(tool)) for index, tool in ran_elsewhere(view, told) if index >= question)
     asked = {call.span_id: call.end_ns for call in view.model_calls}
     for tool in view.tool_calls:
         start_ns = tool.start_ns if tool.start_ns is not None else asked.get(tool.requested_by or "", view.start_ns)

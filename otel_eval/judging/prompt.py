@@ -24,7 +24,7 @@ from otel_eval.evaluators.rubric import NOT_APPLICABLE, Rubric
 from otel_eval.judging.cutting import Cut, cut
 from otel_eval.judging.material import Item
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Part of every evaluator's version: to be raised with any change to what a judge is shown or how scores come of its answer."""
 
 MAX_PROMPT_TOKENS: Final = 90_000

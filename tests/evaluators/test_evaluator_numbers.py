@@ -220,3 +220,11 @@ def test_ascii_is_read_as_any_other_text(pieces: list[str]) -> None:
 
 def test_a_range_with_dots_is_two_numbers() -> None:
     assert plain_values("pages 30..57") == [30, 57]
+
+
+def test_a_result_that_only_the_prompt_has_is_context() -> None:
+    asked, answered = captured("openllmetry__openai__tool_roundtrip")
+    assert reason("grounded_numbers", asked) == "there is no answer"
+    assert score("grounded_numbers", answered).explanation == "not in the context: 14 (0 of 1 found)"  # it said rain only
+    (structured,) = captured("pydantic_ai__openai__output_validation_failure")  # the prompt says what was wrong with the form
+    assert reason("grounded_numbers", structured) == "nothing was retrieved, and no tool gave a result"

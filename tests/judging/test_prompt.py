@@ -155,4 +155,4 @@ def test_a_change_of_what_a_judge_is_shown_needs_a_new_revision() -> None:
     shown = [prompt.material(of(subject, list(Part)), 3000, KEY).fenced for of in (material.of_trace, material.of_session)]
     shown += [prompt.material(material.of_call(call, list(Part)), key=KEY).fenced for call in subject.view.model_calls]
     seen = hashlib.sha256("\n".join(shown).encode()).hexdigest()[:16]
-    assert (prompt.REVISION, seen) == (1, "54e27c19c87c4468")
+    assert (prompt.REVISION, seen) == (2, "54e27c19c87c4468")

@@ -72,6 +72,68 @@ def test_steps_by_time_with_what_was_said_and_went_wrong_between() -> None:
     assert [item.part for item in items if item.core] == ["tools_offered", "user_input", "final_output"]
 
 
+def prompted(*more: dict[str, Any]) -> dict[str, Any]:
+    """A question, a tool that ran for it outside of the trace, and what came then."""
+    asked = [{"type": "tool_call", "id": "c", "name": "weather", "arguments": {"city": "Paris"}}]
+    given = [{"type": "tool_call_response", "id": "c", "response": {"temp_c": 14}}]
+    said = [message("user", "How warm is it?"), {"role": "assistant", "parts": asked}, {"role": "tool", "parts": given}, *more]
+    return {"gen_ai.operation.name": "chat", "gen_ai.input.messages": json.dumps(said)}
+
+
+def test_tools_that_ran_outside_of_the_trace() -> None:
+    answer = {"gen_ai.output.messages": json.dumps([message("assistant", "14 degrees.")])}
+    shown = ("tool", "weather", {"city": "Paris"}, {"temp_c": 14})
+    now = spans.view(spans.span({**prompted(), **answer}))
+    assert short(of_trace(Subject(view=now), ALL)) == [("user_input", "How warm is it?"), shown, ("final_output", "14 degrees.")]
+    before = spans.view(spans.span({**prompted(message("assistant", "Warm."), message("user", "Exactly?")), **answer}))
+    assert short(of_trace(Subject(view=before), ALL)) == [
+        ("message", "user", "How warm is it?"),
+        shown,
+        ("message", "agent", "Warm."),
+        ("user_input", "Exactly?"),
+        ("final_output", "14 degrees."),
+    ]
+    assert [item.turn for item in of_session(Subject(view=before), ALL)] == [1, 1, 1, 2, 2]
+    ran = spans.span({**WEATHER, "gen_ai.tool.call.id": "c"}, identity=2, parent=1, duration_ms=1)
+    here = spans.view(
+        spans.span({"gen_ai.operation.name": "invoke_agent"}), ran, spans.span({**prompted(), **answer}, identity=3, parent=1)
+    )
+    assert [item.part for item in of_trace(Subject(view=here), ALL)] == ["user_input", "tool", "final_output"]
+
+
+def test_a_call_before_the_agent_does_not_hide_what_was_said() -> None:
+    routed = chat(("system", "Which team?"), ("user", "When?"), answers="shipping")
+    answered = chat(
+        ("system", "You help."), ("user", "My order is 4711."), ("assistant", "Noted."), ("user", "When?"), answers="Now."
+    )
+    titled = chat(("user", "A title for: When?"), answers="Delivery")
+    view = spans.view(
+        spans.span({"openinference.span.kind": "AGENT", "input.value": "When?", "output.value": "Now."}, duration_ms=900),
+        spans.span(routed, identity=2, parent=1, start_ms=1, duration_ms=1),
+        spans.span(answered, identity=3, parent=1, start_ms=5, duration_ms=10),
+        spans.span(titled, identity=4, parent=1, start_ms=6, duration_ms=80),
+    )
+    assert short(of_trace(Subject(view=view), [Part.SYSTEM_PROMPT, Part.CONVERSATION, Part.USER_INPUT])) == [
+        ("system_prompt", "Which team?"),
+        ("system_prompt", "You help."),
+        ("message", "user", "My order is 4711."),
+        ("message", "agent", "Noted."),
+        ("user_input", "When?"),
+        ("said_between", "shipping"),
+        ("said_between", "Delivery"),
+    ]
+
+
+def test_turns_of_one_trace_are_not_shown_twice() -> None:
+    second = chat(("user", "In Paris?"), ("assistant", "14."), ("user", "And in Rome?"), answers="20.")
+    view = spans.view(
+        spans.span({}),
+        spans.span(chat(("user", "In Paris?"), answers="14."), identity=2, parent=1, start_ms=1, duration_ms=1),
+        spans.span(second, identity=3, parent=1, start_ms=5, duration_ms=1),
+    )
+    assert [item.texts["text"] for item in of_trace(Subject(view=view), ALL)] == ["In Paris?", "14.", "And in Rome?", "20."]
+
+
 def test_context_that_came_in_the_prompt_is_a_document() -> None:
     prompt = "How warm is it?\n\nContext: " + "Paris has 14 degrees today. " * 10
     entry = {"gen_ai.operation.name": "invoke_agent", "gen_ai.input.messages": json.dumps([message("user", "How warm is it?")])}
