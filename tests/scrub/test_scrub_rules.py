@@ -66,6 +66,7 @@ CASES: dict[RuleName, list[str]] = {
         "Authorization: Bearer «mF_9.B5f-4.1JqMabc» bearer of bad news-and-more-words;",
         "Basic «YWxhZGRpbjpvcGVuc2VzYW1l» basic understanding",
         "postgres://app:«s3cr3t»@db:5432/x https://host:443/p https://user@host/",
+        "redis://:«p4ssw0rd»@db:6379/0 postgres://bob:«s3cret»@db http://:8080/@x see ://:@",
         "password=«hunter2» PASSWORD: «Tr0ub4dor&3» \"password\": \"«correct»\"",
         "'passwd': '«hunter»' Passwort ist «geheim1» senha: «abc123»",
         "password: required password = getpass() password=${DB_PASSWORD} \"password\": {\"type\"}",

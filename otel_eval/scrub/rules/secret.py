@@ -52,7 +52,7 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?----
 _LONGEST_PRIVATE_KEY = 20_000
 _KEY_END = re.compile(r"-----END(?: [A-Z0-9 ]{1,60}(?:-----)?)?")
 _KEY_BODY = re.compile(r"[A-Za-z0-9+/=\s]{0,20000}")
-_IN_URL = re.compile(r"://[^\s/:@\"'<>]{1,128}:([^\s/@\"'<>]{1,256})@")
+_IN_URL = re.compile(r"://[^\s/:@\"'<>]{0,128}:([^\s/@\"'<>]{1,256})@")
 _BEARER = re.compile(r"bearer[ \t]{1,4}([a-z0-9._~+/-]{16,4096}={0,2})")
 _BASIC = re.compile(r"basic[ \t]{1,4}([a-z0-9+/]{8,1024}={0,2})")
 
