@@ -72,6 +72,7 @@ CASES: dict[RuleName, list[str]] = {
         "password: required password = getpass() password=${DB_PASSWORD} \"password\": {\"type\"}",
         "PWD=/home/u1/app password: ******** password:\nx1y2z3",
         "api_key=«0123456789abcdef» X-Api-Key: «abcdefghijk1» OPENAI_API_KEY='«zzzzzzzzzzzzz9»'",
+        "https://x.com/?api_key=«0123456789abcdef»&city=Paris access_token=«a1b2c3d4e5f6»&amp;x=1 password=«pa&s1»",
         "secret_access_key: «wJalrXUtnFEMI/K7MDENG/bPxRfiCY»",
         '"token": "Hello", "total_tokens": 1532 max_tokens=4096 token: str api_key=os.environ["API_KEY"]',
         '"token": "«a1b2c3d4e5f6»" secret sauce: yes',

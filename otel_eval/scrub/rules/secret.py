@@ -164,8 +164,12 @@ def _accept_password(match: re.Match[str]) -> Span | None:
 
 
 def _accept_assigned_key(match: re.Match[str]) -> Span | None:
-    """Twelve characters or more, letters and digits mixed: shorter ones are words, counts and the tokens of a model."""
-    start, value, _ = _value(match)
+    """Twelve characters or more, letters and digits mixed: shorter ones are words, counts and the tokens of a model.
+
+    In a URL or a form other parameters may stand behind it.
+    """
+    start, value, quoted = _value(match)
+    value = value if quoted else value.partition("&")[0]
     mixed = any(map(str.isdecimal, value)) and any(map(str.isalpha, value))
     return _whole(match, start, value) if len(value) >= 12 and mixed and " " not in value and not _is_no_value(value) else None
 
