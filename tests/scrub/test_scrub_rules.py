@@ -64,6 +64,8 @@ CASES: dict[RuleName, list[str]] = {
         "«AIzaSyA0123456789abcdefghijklmnopqrstuv»",
         "«eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N» eyJhbGciOiJIUzI1NiJ9",
         "Authorization: Bearer «mF_9.B5f-4.1JqMabc» bearer of bad news-and-more-words;",
+        'Authorization: Token «9944b09199c62bcf» "Authorization": "ApiKey «VuaCf:ui2lp2axTN»" Authorization: «4f3c2b1a9d8e7f6a»',
+        'Authorization: AWS4-HMAC-SHA256 Credential=x "authorization": {} Authorization: Digest realm="a1" Authorization: ${T}',
         "Basic «YWxhZGRpbjpvcGVuc2VzYW1l» basic understanding",
         "postgres://app:«s3cr3t»@db:5432/x https://host:443/p https://user@host/",
         "redis://:«p4ssw0rd»@db:6379/0 postgres://bob:«s3cret»@db http://:8080/@x see ://:@",

@@ -59,6 +59,9 @@ _BASIC = re.compile(r"basic[ \t]{1,4}([a-z0-9+/]{8,1024}={0,2})")
 _SAYS = r"[\"'`]?(?:[ \t]{0,3}(?::=|=>|=|:)|[ \t](?:is|ist|es|est|é)[ \t])[ \t]{0,3}([\"'`]?)"
 """What stands between a word and its value, with the quote that opens it."""
 
+_SCHEME = r"(?:(?:token|api[_-]?key|key)[ \t]{1,4})?(?!aws4-)"
+"""What may stand before a key in the header Authorization; Bearer and Basic are looked for by themselves."""
+
 _QUOTED: Final = {
     "'": re.compile(r"([^'\"\n]{1,4096}+)'"),
     '"': re.compile(r"([^\"\n]{1,4096}+)\""),
@@ -81,12 +84,13 @@ _PASSWORDS: Final = {
 }
 _KEY_OF = "(?:ess|unt|ate|ing|ion|uth|ter|red)"  # access, account, private, signing, encryption, auth, master, shared
 _KEYS: Final = {
-    stem: re.compile(stem + rest + _SAYS)
+    stem: re.compile(stem + rest + _SAYS + (_SCHEME if stem == "authorization" else ""))
     for stem, rest in {
         "secret": "(?:[_ -]?key)?",
         "token": "",
         "credential": "s?",
         "x-amz-signature": "",
+        "authorization": "",
         "key": rf"(?:(?<=apikey)|(?<=api[_ .-]key)|(?<={_KEY_OF}key)|(?<={_KEY_OF}[_ -]key))",
     }.items()
 }
