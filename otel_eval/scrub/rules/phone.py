@@ -26,7 +26,7 @@ _TRUNK = re.compile(rf"0{_LEFT}[1-9][0-9]{{0,4}}\)?[ \-/.]{{1,2}}[0-9]{{2,8}}(?:
 _SPANISH = re.compile(rf"[679]{_LEFT}[0-9]{{2}} [0-9]{{2}} [0-9]{{2}} [0-9]{{2}}{_RIGHT}")
 _RUSSIAN = re.compile(rf"8{_LEFT}[ -]?\(?9[0-9]{{2}}\)?[ -][0-9]{{3}}[ -][0-9]{{2}}[ -]?[0-9]{{2}}{_RIGHT}")
 _NUMBER = (
-    r"(?:[ _-]?(?:number|nummer|n[uú]mero|num|no|nr|#))?\.?[\"'`]?(?: is| at| on| es| ist| est| é|号码|番号)?"
+    r"(?:[ _-]?(?:number|nummer|n[uú]mero|num|no|nr|#)|号码?|號碼?|番号)?\.?[\"'`]?(?: is| at| on| es| ist| est| é|[是为為は])?"
     r"[\s:=\uff1a]{0,4}[\"'`]?\(?([0-9][0-9 .\-/()\u00a0]{5,22})(?![A-Za-z0-9_])"
 )
 # Patterns that begin with a literal are found at the speed of a substring, so there is one for each word.
@@ -51,6 +51,8 @@ _NAMES: Final = {
         "电话": "",
         "電話": "",
         "手机": "",
+        "手機": "",
+        "携帯": "",
         "телефон": "",
     }.items()
 }
