@@ -74,6 +74,7 @@ CASES: dict[RuleName, list[str]] = {
         "redis://:«p4ssw0rd»@db:6379/0 postgres://bob:«s3cret»@db http://:8080/@x see ://:@",
         "password=«hunter2» PASSWORD: «Tr0ub4dor&3» \"password\": \"«correct»\"",
         "'passwd': '«hunter»' Passwort ist «geheim1» senha: «abc123»",
+        '密码:«abc12345» 密码是«hunter2» {"密碼": "«abc12345»"} パスワードは«abc12345» пароль: «qwerty1» 密码:必填 密码是多少',
         "password: required password = getpass() password=${DB_PASSWORD} \"password\": {\"type\"}",
         "PWD=/home/u1/app password: ******** password:\nx1y2z3",
         "api_key=«0123456789abcdef» X-Api-Key: «abcdefghijk1» OPENAI_API_KEY='«zzzzzzzzzzzzz9»'",

@@ -56,7 +56,7 @@ _IN_URL = re.compile(r"://[^\s/:@\"'<>]{0,128}:([^\s/@\"'<>]{1,256})@")
 _BEARER = re.compile(r"bearer[ \t]{1,4}([a-z0-9._~+/-]{16,4096}={0,2})")
 _BASIC = re.compile(r"basic[ \t]{1,4}([a-z0-9+/]{8,1024}={0,2})")
 
-_SAYS = r"[\"'`]?(?:[ \t]{0,3}(?::=|=>|=|:)|[ \t](?:is|ist|es|est|é)[ \t])[ \t]{0,3}([\"'`]?)"
+_SAYS = r"[\"'`]?(?:[ \t]{0,3}(?::=|=>|=|:|\uff1a|[是为為は])|[ \t](?:is|ist|es|est|é)[ \t])[ \t]{0,3}([\"'`]?)"
 """What stands between a word and its value, with the quote that opens it."""
 
 _SCHEME = r"(?:(?:token|api[_-]?key|key)[ \t]{1,4})?(?!aws4-)"
@@ -79,6 +79,10 @@ _PASSWORDS: Final = {
         "kennwort": "",
         "senha": "",
         "mot de passe": "",
+        "пароль": "",
+        "密码": "",
+        "密碼": "",
+        "パスワード": "",
         "pwd": "",
     }.items()
 }
