@@ -25,7 +25,7 @@ _DECLINES: Final = re.compile(
     rf"\s*(?:{_SORRY}[,.!:]?\s*)?(?:(?:but|aber|doch|mais|pero|ma|mas|maar)\s+)?(?:"
     r"i(?:['\u2019]m| am)? ?(?:can['\u2019]?t|cannot|can not|won['\u2019]?t|will not|unable to|not able to|not allowed to"
     r"|must (?:respectfully )?decline|have to decline) ?(?:to )?"
-    r"(?:help|assist|comply|fulfil|provide|support|discuss|do that|answer that|engage|create|generate|write|with)"
+    r"(?:help(?! but\b)|assist|comply|fulfil|provide|support|discuss|do that|answer that|engage|create|generate|write|with)"
     r"|(?:(?:dabei|das|hierbei|damit|darauf|dazu|bei [^.!?,;\n]{1,40}) )?"
     r"(?:ich (?:kann|darf|werde|möchte)|(?:kann|darf|werde) ich)\b[^.!?,;\n]{0,80}"
     r"\b(?:nicht|keine[nmrs]?|nichts)\b[^.!?,;\n]{0,80}(?:helfen|unterstützen|beantworten|antworten|nachkommen|erfüllen|bereitstellen|erstellen|schreiben|behilflich)"

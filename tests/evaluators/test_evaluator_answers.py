@@ -103,7 +103,8 @@ REFUSALS = [
     "申し訳ありませんが、そのご依頼にはお応えできません。", "抱歉,我无法提供帮助。",
 ]  # fmt: skip
 ANSWERS = [
-    "I can't wait to help you with that.", "Sorry for the delay! Your order is on its way.", "I can help with that.",
+    "I can't wait to help you with that.", "I can\u2019t help but notice that the order was paid twice.",
+    "Sorry for the delay! Your order is on its way.", "I can help with that.",
     "Unfortunately, your order has not arrived.", "I can't find that order; could you check the number?",
     "The model says: I'm sorry, but I can't help with that.", "Leider ist der Artikel nicht mehr lieferbar.",
     "Ich kann Ihnen gerne helfen, das ist nicht schwer zu beantworten.", "Ich kann Ihnen helfen.", "Je peux vous aider.",
