@@ -11,7 +11,7 @@ from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode, listed
 from otel_eval.evaluators.dates import Date, is_said
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
-from otel_eval.evaluators.numerals import Reading, is_rounding, is_spoken, plain_values, values
+from otel_eval.evaluators.numerals import Reading, is_rounding, is_spoken, joins, plain_values, values
 from otel_eval.evaluators.quantities import Quantity, quantities
 from otel_eval.evaluators.texts import answer, answering_span, given, retrieved, without_code
 from otel_eval.traces.view import TraceView
@@ -64,7 +64,7 @@ class GroundedNumbers(ByCode):
     """
 
     Config = GroundedNumbersConfig
-    revision = 3
+    revision = 4
     config: GroundedNumbersConfig
 
     def judge(self, subject: Subject) -> Result | NotApplicable:
@@ -163,7 +163,7 @@ def _stands_in(written: str, text: str) -> bool:
             return False
         end = start + len(written)
         before, behind = text[max(0, start - 2) : start], text[end : end + 2]
-        apart = not (before[-1:].isalnum() or (before[-1:] in {".", ","} and before[:1].isdecimal()))
+        apart = not (joins(before[-1:]) or (before[-1:] in {".", ","} and before[:1].isdecimal()))
         if apart and not (behind[:1].isdecimal() or (behind[:1] in {".", ","} and behind[1:].isdecimal())):
             return True
         start = text.find(written, start + 1)

@@ -16,6 +16,7 @@ _SCALES: Final = {
      "miljoen"): (1e6,),
     ("bn", "mrd", "milliarde", "milliarden", "milliard", "milliards", "miliardo", "miliardi", "miljard"): (1e9,),
     ("b", "billion", "billions", "bilhão", "bilhões"): (1e9, 1e12),
+    ("千",): (1e3,), ("万", "萬"): (1e4,), ("百万", "百萬"): (1e6,), ("千万", "千萬"): (1e7,), ("亿", "億"): (1e8,),
     ("tn", "trillion", "trillions", "billionen", "billón", "billones", "biljoen"): (1e12,),
 }  # fmt: skip
 _FACTORS: Final = {word: factors for words, factors in _SCALES.items() for word in words}
@@ -26,8 +27,12 @@ _MORE_DIGITS: Final = (
 CURRENCIES: Final = frozenset("EUR USD GBP CHF JPY CNY INR CAD AUD BRL MXN SEK NOK DKK PLN".split())
 """Codes that may stand right in front of a number. Other letters make a word of it: A25."""
 
+_WITHOUT_BLANKS: Final = "\u3040-\u30ff\u3400-\u9fff"
+LETTER: Final = rf"[^\W{_WITHOUT_BLANKS}]"
+"""What makes one token with digits beside it; in Chinese and Japanese numbers and ids stand right beside words."""
+
 # It stands behind the first digit: the engine then skips to a digit quickly.
-_APART: Final = rf"(?:(?<!\w\d)|(?<=(?:{'|'.join(sorted(CURRENCIES))})\d))"
+_APART: Final = rf"(?:(?<!{LETTER}\d)|(?<=(?:{'|'.join(sorted(CURRENCIES))})\d))"
 _SCALE: Final = r"[ \u00a0\u202f-]?(?P<behind>p(?:er|or|our) c[^\W\d_]{1,10}|[^\W\d_]{1,20}|[%‰°€$£¥₹])"
 _NUMBER: Final = re.compile(rf"\d{_MORE_DIGITS}")
 _BEHIND: Final = re.compile(_SCALE)
@@ -71,6 +76,15 @@ _AS_WORDS: Final = {
 }
 
 
+def joins(character: str) -> bool:
+    """Whether a character makes one token with digits beside it; see `LETTER`.
+
+    >>> joins("A"), joins("7"), joins("\u5ea6"), joins(" ")
+    (True, True, False, False)
+    """
+    return character.isalnum() and not ("\u3040" <= character <= "\u30ff" or "\u3400" <= character <= "\u9fff")
+
+
 class Reading(NamedTuple):
     """What a written number may mean, and the size of a step of its last digit that counts."""
 
@@ -99,7 +113,15 @@ def number_at(text: str, start: int, end: int) -> Written:
     if behind is None:
         return Written(text[start:end], None, "", end)
     word = behind["behind"].lower()
-    return Written(text[start:end], word, word, behind.end()) if word in _FACTORS else Written(text[start:end], None, word, end)
+    scale = _scale(word)
+    return Written(text[start:end], scale, word, end if scale is None else behind.start("behind") + len(scale))
+
+
+def _scale(word: str) -> str | None:
+    """The scale that a word is, or begins with where words are written without blanks between them."""
+    if word in _FACTORS or joins(word[:1]):
+        return word if word in _FACTORS else None
+    return next((word[:length] for length in (2, 1) if word[:length] in _FACTORS), None)
 
 
 @lru_cache(maxsize=4096)  # years and prices come again and again
@@ -124,7 +146,9 @@ def values(text: str, most: int) -> list[float] | None:
     found = list(islice(map(re.Match.groups, matches), most + 1))
     if len(found) > most:
         return None
-    return sorted({reading.value for digits, _, behind in set(found) for reading in readings(digits, behind and behind.lower())})
+    return sorted(
+        {reading.value for digits, _, behind in set(found) for reading in readings(digits, behind and _scale(behind.lower()))}
+    )
 
 
 def plain_values(text: str) -> list[float]:

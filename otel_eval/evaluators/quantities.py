@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from otel_eval.evaluators.dates import Date, date_at, may_be_date, time_at
-from otel_eval.evaluators.numerals import CURRENCIES, Reading, number_at, readings
+from otel_eval.evaluators.numerals import CURRENCIES, LETTER, Reading, joins, number_at, readings
 
 _DIGITS: Final = re.compile(r"\d\d{0,29}")  # the engine skips to a digit quickly, not to a repetition
 _DIGITS_ASCII: Final = re.compile(_DIGITS.pattern, re.ASCII)  # twice as fast
 _MAX_LETTERS: Final = 50
-_TOKEN: Final = re.compile(r"[\w-]{1,100}")
+_TOKEN: Final = re.compile(rf"(?:-|{LETTER}){{1,100}}")
 _DOTTED: Final = re.compile(r"\d{1,9}(?:\.\d{1,9}){2,20}(?![\d])")  # a version, an IP address
 _DIGIT_FIRST_ID: Final = re.compile(r"\d[\w-]*?[A-Za-z][\w-]*?\d[\w-]*")
 _UNITS: Final = frozenset(
@@ -76,7 +76,7 @@ def _at(text: str, start: int, end: int, after: int) -> tuple[int, Quantity | No
 def _beginning(text: str, start: int, after: int) -> int:
     """Where the letters before the digits begin, if they make one token with them."""
     before = start
-    while before > after and start - before < _MAX_LETTERS and (text[before - 1].isalnum() or text[before - 1] in "-_"):
+    while before > after and start - before < _MAX_LETTERS and (joins(text[before - 1]) or text[before - 1] in "-_"):
         before -= 1
     if before == start:
         return start

@@ -14,6 +14,13 @@ from tests.spans import Made, span, view
 
 # What is said, what was given, and how much of it is grounded.
 GROUNDED: list[tuple[str, str, float]] = [
+    # beside words without a blank
+    ("气温为14.5度,湿度80%", "temperature 14.5, humidity 0.8", 1),
+    ("It is 14.5 degrees, 80 % humid.", "气温为14.5度,湿度80%", 1),
+    ("您的订单ORD-20391已发货,共120元。", "ORD-20391: 120", 1),
+    ("您的订单ORD-20392已发货,共120元。", "订单ORD-20391共120元", 1 / 2),
+    ("注文は2024年3月5日、約3.5万円です", "on 2024-03-05 for 35,000", 1),
+    ("About 35,000 people, 2.5 million votes.", "约3.5万人,投票250万张", 1),
     # the same number, written in other ways
     ("It costs 1,234.50 EUR.", "Price: 1.234,50", 1),
     ("It costs 1234,5 EUR.", "Price: 1,234.50", 1),
