@@ -41,6 +41,7 @@ CASES: dict[RuleName, list[str]] = {
         'phone: «5552368» "phone_number": "«2125550142»" Tel. «0123456789» Handynummer «017612345678» «+1 212 555 0142» 12 items',
         "手机号«13812345678» 手机号:«13812345678» 我的手机号码是«13812345678»,谢谢。手機號碼為«0912345678»",
         '电话号码 «01012345678» {"手机号": "«13812345678»"} 電話番号は«0312345678»です 携帯番号: «09012345678»',
+        "私の番号は«+81 90-1234-5678»です +12 345 678 901x",
         "手机号是多少 手机12个 手机 2024-05-12",
         "5551234567 2024-05-12 10:31:07 2024-05-12T10:31:07+02:00 05-12-2024 08:30 1.234.567,89 +12 345 678 1e+10 +0100",
         "112-5551234-5551234 978-3-16-148410-0 0.123456789 52.5200066, 13.404954 call 20240512 hotel: 1234567 phone 12-34",
@@ -62,6 +63,7 @@ CASES: dict[RuleName, list[str]] = {
     ],
     "secrets": [
         "«sk-ant-api03-AbCdEfGh1234567890_-AbCdEfGh» «sk-proj-abcdefghij0123456789»",
+        "密钥是«sk-proj-abcdefghij0123456789»。密钥«AKIAIOSFODNN7EXAMPLE»和令牌«hf_0123456789abcdefABCDEF01234567»",
         "task-management-system-overview sk-learn-some-thing-long",
         "«ghp_0123456789abcdefABCDEF0123456789abcd» «AKIAIOSFODNN7EXAMPLE» «xoxb-1234567890-abcdefghij»",
         "«AIzaSyA0123456789abcdefghijklmnopqrstuv»",

@@ -112,7 +112,8 @@ def _accept_international(match: re.Match[str]) -> Span | None:
     if len(national) < least or national[0] in _NEVER_FIRST.get(code, "0"):
         return None
     end = match.start() + places[min(len(digits), len(code) + trunk + most) - 1] + 1
-    return None if match.string[end : end + 1].isalnum() else (match.start(), end)
+    follows = match.string[end : end + 1]
+    return None if follows.isascii() and follows.isalnum() else (match.start(), end)
 
 
 def _country_code(digits: str) -> str:

@@ -12,7 +12,7 @@ from otel_eval.scrub.rules.finding import Finding, Span, lowered, scan
 _FORMS: Final = {
     beginning: re.compile(re.escape(beginning) + rest)
     for beginning, rest in {
-        "sk-": r"(?<!\w...)(?=[A-Za-z_-]{0,40}+[0-9])[A-Za-z0-9_-]{20,512}",  # a slug such as sk-learn-some-thing has no digits
+        "sk-": r"(?<![A-Za-z0-9_]...)(?=[A-Za-z_-]{0,40}+[0-9])[A-Za-z0-9_-]{20,512}",  # sk-learn-thing has no digits
         "sk_live_": "[A-Za-z0-9]{16,256}",
         "sk_test_": "[A-Za-z0-9]{16,256}",
         "rk_live_": "[A-Za-z0-9]{16,256}",
@@ -24,12 +24,12 @@ _FORMS: Final = {
         "ghr_": "[A-Za-z0-9]{36,255}",
         "github_pat_": "[A-Za-z0-9_]{40,255}",
         "glpat-": "[A-Za-z0-9_-]{20,128}",
-        "AKIA": r"(?<!\w....)[A-Z0-9]{16}(?![A-Za-z0-9])",
-        "ASIA": r"(?<!\w....)[A-Z0-9]{16}(?![A-Za-z0-9])",
+        "AKIA": r"(?<![A-Za-z0-9_]....)[A-Z0-9]{16}(?![A-Za-z0-9])",
+        "ASIA": r"(?<![A-Za-z0-9_]....)[A-Z0-9]{16}(?![A-Za-z0-9])",
         "xox": "[abeoprs]-[A-Za-z0-9-]{10,255}",
         "AIza": "[A-Za-z0-9_-]{35}",
         "ya29.": "[A-Za-z0-9_-]{20,1024}",
-        "hf_": r"(?<!\w...)[A-Za-z0-9]{30,128}",
+        "hf_": r"(?<![A-Za-z0-9_]...)[A-Za-z0-9]{30,128}",
         "npm_": "[A-Za-z0-9]{36}",
         "pypi-": "[A-Za-z0-9_-]{50,512}",
         "SG.": r"[A-Za-z0-9_-]{16,32}\.[A-Za-z0-9_-]{32,64}",
