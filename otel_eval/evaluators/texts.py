@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from otel_eval.evaluators.evaluator import Subject
-from otel_eval.evaluators.told import asked_at, ran_elsewhere
+from otel_eval.evaluators.told import asked_at, ran_elsewhere, tools_here
 from otel_eval.traces.records import Data, Message, ModelCall, Text, ToolCall, ToolResult
 from otel_eval.traces.values import to_text
 from otel_eval.traces.view import TraceView
@@ -67,7 +67,8 @@ def retrieved(view: TraceView) -> bool:
     """
     if view.retrieved_documents or any(tool.result is not None for tool in view.tool_calls):
         return True
-    return any((ran := ran_elsewhere(view, call)) and ran[-1][0] >= asked_at(call) for call in view.model_calls)
+    here = tools_here(view)
+    return any((ran := ran_elsewhere(call, here)) and ran[-1][0] >= asked_at(call) for call in view.model_calls)
 
 
 def given(subject: Subject) -> str | None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from otel_eval.evaluators.evaluator import Subject
 from otel_eval.evaluators.rubric import Part
 from otel_eval.evaluators.texts import answering_call
-from otel_eval.evaluators.told import asked_at, ran_elsewhere
+from otel_eval.evaluators.told import asked_at, ran_elsewhere, tools_here
 from otel_eval.traces.records import Message, ModelCall, ToolDefinition, ToolExecution
 from otel_eval.traces.view import TraceView
 
@@ -156,7 +156,7 @@ def _earlier(view: TraceView, sees: frozenset[Part]) -> list[Item]:
     call = _told(view)
     if call is None:
         return []
-    asked, ran = asked_at(call), ran_elsewhere(view, call) if Part.TOOLS in sees else ()
+    asked, ran = asked_at(call), ran_elsewhere(call, tools_here(view)) if Part.TOOLS in sees else ()
     found = [(index, _tool(tool)) for index, tool in ran if index < asked]
     for index, message in enumerate(call.input_messages[:asked]):
         if Part.CONVERSATION in sees and message.role in {"user", "assistant"} and message.text:
@@ -211,7 +211,7 @@ def _used(view: TraceView, sees: frozenset[Part]) -> Iterator[tuple[int, Item]]:
         return
     if (told := _told(view)) is not None:
         question = asked_at(told)
-        yield from ((view.start_ns, _tool(tool)) for index, tool in ran_elsewhere(view, told) if index >= question)
+        yield from ((view.start_ns, _tool(tool)) for index, tool in ran_elsewhere(told, tools_here(view)) if index >= question)
     asked = {call.span_id: call.end_ns for call in view.model_calls}
     for tool in view.tool_calls:
         start_ns = tool.start_ns if tool.start_ns is not None else asked.get(tool.requested_by or "", view.start_ns)
