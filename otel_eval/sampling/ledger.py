@@ -106,6 +106,12 @@ class Traffic(Struct, kw_only=True, tag="traffic", omit_defaults=True):
         names = (self.service, self.service_version, self.stratum, self.signal_class, self.policy, self.model)
         return (self.minute, self.eligible, *names, self.prompt_version)
 
+    def follow(self, decided: Decided) -> None:
+        """Count one trace where its decision has it, which may be an earlier one than that of this row."""
+        self.chosen = int(decided.chosen)
+        for name in (*_NAMES, "spans"):
+            setattr(self, name, getattr(decided, name))
+
 
 class OutcomeSeen(Struct, frozen=True, kw_only=True, tag="outcome", omit_defaults=True):
     """What became of a goal, as the application told."""

@@ -229,7 +229,7 @@ class TailSampler:
     def _finish(self, draft: Draft, resolved: Resolved) -> None:
         final = draft.final(resolved.probability, chosen=resolved.chosen)
         decided = self._ledger.decision(final)
-        draft.row.chosen = int(decided.chosen)
+        draft.row.follow(decided)  # written before a crash, maybe under another pressure or configuration
         counted = self._book.replace(draft.counted, draft.row)
         if (entry := self.table.get(decided.trace_id)) is not None:
             entry.pi, entry.chosen, entry.counted = decided.own_pi, decided.chosen, counted

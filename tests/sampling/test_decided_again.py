@@ -1,16 +1,18 @@
 """A trace that is decided again, and what a tracestate may claim."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from otel_eval.config.sampling import Baseline, Cap, Sampling, Traces
+from otel_eval.config.sampling import Baseline, Cap, Sampling, Strata, Traces
 from otel_eval.config.values import PositiveDuration
 from otel_eval.sampling.deciding import Decider
+from otel_eval.sampling.ledger import Decided
 from otel_eval.sampling.randomness import IdCheck, Source
 from otel_eval.sampling.sessions import SessionMemory
 from otel_eval.traces.entry import Entry
 from otel_eval.traces.retrieval import Stored
 from otel_eval.wire import lens
-from tests.sampling.rig import CHAT, running
+from tests.sampling.rig import CHAT, Rig, chat, running
 from tests.spans import Made, log, span, trace_request
 
 ASKED = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}
@@ -73,3 +75,41 @@ async def test_a_trace_competes_for_the_cap_once_with_the_same_rate(tmp_path: Pa
         await rig.send(130, log("otel_eval.feedback", {"otel_eval.feedback.value": 0.0}, trace=loser))
         await rig.work(181)
         assert (rig.last()[loser].chosen, rig.last()[loser].own_pi) == (True, 1.0)
+
+
+class Spending:
+    """Judges whose budget is used up from a moment on."""
+
+    wants_sessions = False
+
+    def __init__(self) -> None:
+        self.level = 0
+
+    async def judge(self, decided: Decided, traces: Sequence[Stored], *, session: bool = False) -> None:
+        """See Judges."""
+
+    async def drop(self, decided: Decided) -> None:
+        """See Judges."""
+
+    def pressure(self) -> int:
+        return self.level
+
+
+async def test_a_trace_counts_as_it_was_decided_before_a_crash_whatever_its_rates_would_be_now(tmp_path: Path) -> None:
+    """The same requests are decided again, while the budget that lowers rates has been used up in between."""
+    sampling = Sampling(strata=Strata(by=("service.name",), rates={"*": 0.03}))
+    rig = Rig(tmp_path, Traces(), sampling, 256 << 20)
+    rig.judges = judges = Spending()
+    await rig.start()
+    try:
+        for trace in range(20):
+            await rig.send(0, chat(trace + 1))
+        await rig.work(10)
+        assert {one.policy for one in rig.decisions()} == {"strata"}
+        judges.level = 100
+        await rig.restart(20)
+        await rig.send(25, span(CHAT, trace=1, identity=2, parent=1, failed=True))
+        await rig.work(130)
+        assert rig.sums("policy", "signal_class") == {("strata", "none"): 19, ("signals", "model_error"): 1}
+    finally:
+        await rig.kill()
