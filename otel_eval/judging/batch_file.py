@@ -120,6 +120,7 @@ class BatchFile:
             self._db.executescript(_SCHEMA)
             # of jobs that ended in a moment in which nobody could say so
             self._db.execute("DELETE FROM question WHERE state != 'sent' AND expires_s < ?", (now - _LATE_S,))
+            self._db.execute("UPDATE batch SET sent_s = ?1 WHERE sent_s > ?1", (now,))  # the clock went back since
         except sqlite3.Error:
             self._db.close()
             raise
@@ -172,6 +173,13 @@ class BatchFile:
         if self._db.execute(any_due, (now,)).fetchone() is None:
             return []
         return [Due(number, bool(baseline), body) for number, baseline, body in self._db.execute(_DUE, (now, most))]
+
+    def shift(self, back_s: float) -> None:
+        """The clock went back: what has to wait waits as long as it still had to, and what was sent is as old as it was."""
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE question SET due_s = due_s - ? WHERE state = 'waiting'", (back_s,))
+            self._db.execute("UPDATE batch SET sent_s = sent_s - ?", (back_s,))
 
     def counts(self) -> dict[str, int]:
         """How many questions there are by state."""

@@ -35,6 +35,7 @@ _GRACE_S: Final = 120.0
 _CLOCK_S: Final = 600.0
 """So far the provider's clock may be from ours."""
 
+_SLEWED_S: Final = 1.0
 _GIVEN_UP_S: Final = BATCH_S + 7200.0
 _SHORTEST_LOOK_S: Final = 1.0
 _LONGEST_LOOK_S: Final = 60.0
@@ -112,6 +113,7 @@ class Sender:
         self._budget = budget
         self._prices = prices
         self._clock = clock
+        self._now = 0.0
         self._booked: dict[int, Reservation] = {}
         self._not_before = 0.0
         self._looked: dict[int, float] = {}
@@ -128,6 +130,7 @@ class Sender:
     async def run(self) -> None:
         """See Batches."""
         while True:
+            await self.follow_the_clock()
             batches = await self._file.use(BatchFile.batches)
             self._looked = {batch.number: self._looked.get(batch.number, 0.0) for batch in batches}
             for batch in batches:
@@ -139,6 +142,14 @@ class Sender:
             while self._clock() >= self._not_before and await self._send_due():
                 pass
             await asyncio.sleep(_TICK_S)
+
+    async def follow_the_clock(self) -> float:
+        """What time it is. Where the clock went back, what waits has as long to wait as it still had."""
+        before, self._now = self._now, self._clock()
+        if before - self._now > _SLEWED_S:
+            self._looked, self._not_before = dict.fromkeys(self._looked, 0.0), 0.0
+            await self._file.use(partial(BatchFile.shift, back_s=before - self._now))
+        return self._now
 
     async def _send_due(self) -> bool:
         """Send one batch of what is due; False when there is nothing more to send for now."""

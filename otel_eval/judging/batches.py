@@ -15,6 +15,7 @@ A batch goes out when the oldest question of its kind has waited long enough. Wh
 - What the provider refuses as a whole, and what has expired, failed or was cancelled in a batch, is asked directly; what
   would fail again (too large, no such model) ends as it would have directly. Each job comes to its one end.
 - Equal questions of several jobs are sent once; the other jobs find the verdict among those that were given before.
+- A clock that goes back lengthens no wait while the process runs; one that goes forward is time that has passed.
 
 Limits: a crash between booking and writing down the batch leaves its worst case booked until the period ends. At most
 20,000 questions wait, then they are sent early. Other processes of this directory (`evaluate`, `backfill`) do not wait.
@@ -92,10 +93,11 @@ class Batches:
 
     async def wait_s(self, job: Job) -> float:
         """How long a job had better wait; 0 when all that it has asked is answered, or cannot be answered now."""
+        now = await self._sender.follow_the_clock()
         found = await self._file.use(lambda file: file.unanswered(job.id))
         if any(self._refusal(one) for one in found):
             return 0.0
-        return max((look_again_s(one.since_s, self._clock()) for one in found), default=0.0)
+        return max((look_again_s(one.since_s, now) for one in found), default=0.0)
 
     async def forget(self, job: Job) -> None:
         """The job has come to its end."""
@@ -103,15 +105,16 @@ class Batches:
 
     async def ask(self, ask: Ask, freshness: Freshness, *, baseline: bool) -> Answer:
         """See Judge, and the module docstring; `JOB` is set."""
+        now = await self._sender.follow_the_clock()
         job, key = JOB.get(), batch_question.key_of(ask)
-        due_s, expires_s = freshness.due(self._clock()), job.expires_at_ns / 1e9
+        due_s, expires_s = freshness.due(now), job.expires_at_ns / 1e9
         found = await self._file.use(lambda file: file.find(job.id, key))
         if found is None and freshness.waits and not ask.follows:
             new = Question(job.id, key, freshness, due_s, expires_s, ask.model, baseline, batch_question.written(ask))
             await self._file.use(lambda file: file.put(new, "waiting"))
             found = Found("waiting", due_s, baseline, None)
         if found is not None and found.state != "direct":
-            return self._answer(found)
+            return self._answer(found, now)
         answer = await self._gate.ask(ask, baseline=baseline)
         body = batch_question.written_answer(answer)
         old = Question(job.id, key, freshness, due_s, expires_s, ask.model, baseline, body)
@@ -119,13 +122,13 @@ class Batches:
             await self._file.use(lambda file: file.put(old, "answered"))
         return answer
 
-    def _answer(self, found: Found) -> Answer:
+    def _answer(self, found: Found, now: float) -> Answer:
         if found.state not in ("waiting", "sent"):
             return batch_question.answer_of(found)
         refusal = self._refusal(found)
         if refusal is not None:
             raise BudgetExceeded(refusal.budget, str(refusal), refusal.until, self._clock())
-        wait_s = look_again_s(found.since_s, self._clock())
+        wait_s = look_again_s(found.since_s, now)  # not of a clock that has gone back since it was read
         raise JudgeError(Failure.IN_BATCH, "it waits for a batch", retry_after_s=wait_s)
 
     def _refusal(self, found: Found) -> BudgetExceeded | None:

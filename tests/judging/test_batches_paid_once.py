@@ -1,6 +1,7 @@
 """What was paid for is used: no answer of a batch, or in place of one, is asked for again."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,20 @@ async def test_an_answer_that_cannot_be_kept_is_not_paid_for_again(tmp_path: Pat
         api.script.append(Fault(kind=Kind.EXPIRED))
         (one,) = await made.judged(*waiting(1))
         assert (one.state, sent(api), direct(api)) == (State.SCORED, [1], 1)
+
+
+@pytest.mark.parametrize("state", ["waiting", "sent"])
+async def test_a_clock_that_goes_back_a_day_does_not_hold_questions_up_for_a_day(tmp_path: Path, state: str) -> None:
+    offset_s = 0.0
+    async with StandIn(Behaviour(batch_s=1.0)) as api, rig(tmp_path, api, evaluators=JUDGE) as made:
+        assert made.batches is not None
+        made.batches._clock = made.batches._sender._clock = lambda: time.time() + offset_s
+        await made.queue.enqueue_many(waiting(1, 2))
+        async with made.working():
+            async with asyncio.timeout(10):
+                while [row[1:] for row in rows(made)].count((state,)) < 2 or (await made.queue.stats()).claimed:
+                    await asyncio.sleep(0.01)
+            offset_s = -86_400.0
+            judged = await made.ended(2)
+        assert [one.state for one in judged] == [State.SCORED] * 2
+        assert (sent(api), direct(api)) == ([2], 0)
