@@ -1,8 +1,8 @@
 """The pool of judges: it claims jobs, runs the evaluators, and writes down what came of each, once.
 
-A job is acknowledged after its record is in the journal. A crash in between makes it come again: then the record is found
-and only what is made from it is emitted again, with the same ids and bytes. While a job is worked on its lease is
-extended; what is known of it is not given up because the disk is full, but waits for room. What a failed call means:
+A job is acknowledged after its record is in the journal. A crash in between makes it come again: then the record is found,
+and what is made from it is emitted if it was not. While a job is worked on its lease is extended; what is known of it is not
+given up because the disk is full, but waits for room. What a failed call means:
 
     rate limited, not let through now     the job goes back for as long as was asked for; no try is used up
     overloaded, 5xx, timeout, connection  it goes back, with a growing wait; after `max_attempts` it is a dead letter

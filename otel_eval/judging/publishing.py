@@ -23,6 +23,7 @@ _LOOK_BACK_BYTES: Final = 64 << 20
 """A job that was written down and not acknowledged before a crash is among the last ones: so far back is looked for it."""
 
 _KEEP_SHARE: Final = 20
+_NOWHERE: Final = -1
 
 
 def judgement_of(
@@ -87,7 +88,9 @@ class Publisher:
     """Appends records to the log `evaluations` of the journal, and what is made of them to `traces` and `logs`.
 
     What a job has come to is written down once, however often it is published before it is off the queue: the first
-    record counts. A dead letter that somebody lets wait again (with another deadline) gets another record.
+    record counts. A dead letter that somebody lets wait again (with another deadline) gets another record. The record says
+    where `traces` and `logs` ended before it: there the scores are looked for when the job comes again after a crash, so that
+    they are not emitted twice.
 
     A root that is held back goes on with the scores of its trace; these have no evaluation spans then, but all else.
     """
@@ -106,28 +109,47 @@ class Publisher:
         deadline_ns, position = self._written.get(job.id, (None, 0))
         if deadline_ns != job.expires_at_ns:
             return None
-        records = self._log.read(position, 1).records
-        return scores.decode(records[0].body) if records else None
+        return self._read(position)
 
     async def publish(self, judgement: Judgement) -> Judgement:
         """Write it down, unless that was done before, and emit the scores of what is written down, which is returned.
 
         Raises RetryableError while the journal has no room; then it is to be called again.
         """
-        position = self._written.get(judgement.job, (None, 0))
-        if position[0] != judgement.expires_at_ns:
-            body = scores.encode(judgement)
-            record = self._journal.append(OwnKind.EVALUATIONS, body, max(1, len(judgement.scores)))
-            self._written[judgement.job] = (judgement.expires_at_ns, record.position)
-            self._count(judgement)
-            judgement = scores.decode(body) or judgement  # numbers and texts as they are read back
+        deadline_ns, position = self._written.get(judgement.job, (None, 0))
+        again = deadline_ns == judgement.expires_at_ns
+        written = self._read(position) if again else self._write(judgement)
+        judgement = written or judgement
         gone = self._release(judgement)
         if len(gone) < len(judgement.scores):
-            self._journal.append(Kind.TRACES, emit.spans(judgement, gone), len(judgement.scores) - len(gone))
+            body = emit.spans(judgement, gone)
+            self._emit(Kind.TRACES, body, len(judgement.scores) - len(gone), judgement.spans_at if again else _NOWHERE)
         if judgement.scores:
-            self._journal.append(Kind.LOGS, emit.events(judgement), len(judgement.scores))
+            events = emit.events(judgement)
+            self._emit(Kind.LOGS, events, len(judgement.scores), judgement.events_at if again else _NOWHERE)
         await self._journal.durable()
         return judgement
+
+    def _write(self, judgement: Judgement) -> Judgement | None:
+        """Write it down; gives it with numbers and texts as they are read back."""
+        logs = self._journal.logs
+        body = scores.encode(replace(judgement, spans_at=logs[Kind.TRACES].end, events_at=logs[Kind.LOGS].end))
+        record = self._journal.append(OwnKind.EVALUATIONS, body, max(1, len(judgement.scores)))
+        self._written[judgement.job] = (judgement.expires_at_ns, record.position)
+        self._count(judgement)
+        return scores.decode(body)
+
+    def _read(self, position: int) -> Judgement | None:
+        records = self._log.read(position, 1).records
+        return scores.decode(records[0].body) if records else None
+
+    def _emit(self, kind: Kind, body: bytes, items: int, maybe_at: int) -> None:
+        """Append it, unless it stands already at or closely behind the place where it was to stand."""
+        log = self._journal.logs[kind]
+        is_inside = log.start <= maybe_at < log.end  # a power failure may have cut the log
+        there = log.read(maybe_at, _READ_BYTES).records if is_inside else ()
+        if all(record.body != body for record in there):
+            self._journal.append(kind, body, items)
 
     def forget(self, job: str) -> None:
         """The job has left the queue."""

@@ -103,6 +103,7 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `reason` says why the trace was not looked at; `expires_at_ns` is the deadline of the job.
     `pi` and what follows is the decision that chose it, and the cell in which the trace is counted (see the ledger).
     `resource` is the encoded Resource of the target, with the field around it, as OTLP groups have it.
+    `spans_at` and `events_at` are where the logs `traces` and `logs` of the journal ended when it was written down.
     """
 
     job: str
@@ -130,6 +131,8 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     minute: int = 0
     signal_class: str = ""
     rejudged: tuple[Rejudged, ...] = ()
+    spans_at: int = 0
+    events_at: int = 0
 
 
 _decoder = msgspec.msgpack.Decoder(Judgement)

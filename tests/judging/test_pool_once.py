@@ -7,15 +7,16 @@ import pytest
 from msgspec.structs import replace
 
 from otel_eval.config.models import Config, JournalConfig
-from otel_eval.judging import pool, scores
+from otel_eval.judging import emit, pool, scores
 from otel_eval.judging.config import Judging
 from otel_eval.judging.running import RunningJudging
 from otel_eval.judging.scores import Judgement, State
-from otel_eval.records import OwnKind
+from otel_eval.records import Kind, OwnKind
 from otel_eval.scrub.config import ScrubConfig
-from otel_eval.standin import Fault, Kind, StandIn
+from otel_eval.standin import Fault, StandIn
+from otel_eval.standin import Kind as Wrong
 from tests.judging.judges import error
-from tests.judging.pool_setup import RUBRIC, decided, job, rig, stored
+from tests.judging.pool_setup import RUBRIC, bodies, decided, job, rig, stored
 
 JUDGE = [RUBRIC]
 
@@ -26,7 +27,7 @@ def hardly_any_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_what_was_written_but_not_acknowledged_is_not_written_again(tmp_path: Path) -> None:
-    """A crash between record and acknowledgement: the job comes again, and the same bytes go out again."""
+    """A crash between record and acknowledgement: the job comes again, and what has gone out does not."""
     async with StandIn() as api:
         async with rig(tmp_path, api) as first:
             await first.queue.enqueue_many([job(1)])
@@ -35,9 +36,30 @@ async def test_what_was_written_but_not_acknowledged_is_not_written_again(tmp_pa
         async with rig(tmp_path, api) as second:
             (one,) = await second.judged(count=1)
             assert one == written
-            assert list(second.sent().values()) == [2, 2]
+            assert list(second.sent().values()) == [1, 1]
+            assert len(bodies(second.journal, Kind.LOGS)) == 1
             assert api.answered[200] == 1
             assert (await second.queue.stats()).waiting == dict.fromkeys(range(4), 0)
+
+
+@pytest.mark.parametrize("spans_went_out", [False, True])
+async def test_what_a_crash_kept_from_going_out_goes_out_then(tmp_path: Path, spans_went_out: bool) -> None:
+    async with StandIn() as api:
+        async with rig(tmp_path, api) as first:
+            await first.queue.enqueue_many([job(1)])
+            (claim,) = await first.queue.claim(1, 60)
+            logs = first.journal.logs
+            at = {"spans_at": logs[Kind.TRACES].end, "events_at": logs[Kind.LOGS].end}
+            made = replace(await first.pool._judgement(claim), **at)
+            first.journal.append(OwnKind.EVALUATIONS, scores.encode(made), 2)
+            if spans_went_out:
+                first.journal.append(Kind.TRACES, emit.spans(made), 2)
+        async with rig(tmp_path, api) as second:
+            for kind in (Kind.TRACES, Kind.LOGS):
+                second.journal.append(kind, b"", 1)  # what others send in between
+            await second.judged(count=1)
+            assert list(second.sent().values()) == [1, 1]
+            assert bodies(second.journal, Kind.LOGS) == [b"", emit.events(made)]
 
 
 async def test_two_who_have_the_same_job_write_one_record(tmp_path: Path) -> None:
@@ -50,7 +72,7 @@ async def test_two_who_have_the_same_job_write_one_record(tmp_path: Path) -> Non
         await made.pool._work(late)
         await made.pool._work(other)
         assert len(made.judgements()) == 1
-        assert list(made.sent().values()) == [2]
+        assert list(made.sent().values()) == [1]
         assert not (await made.queue.stats()).claimed
 
 
@@ -92,14 +114,14 @@ async def test_a_full_journal_holds_the_result_and_loses_nothing(tmp_path: Path)
 async def test_a_lease_is_extended_as_long_as_the_work_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "_LEASE_S", 0.3)
     async with StandIn() as api, rig(tmp_path, api, evaluators=JUDGE) as made:
-        api.script.append(Fault(kind=Kind.DRIP, seconds=1.2))
+        api.script.append(Fault(kind=Wrong.DRIP, seconds=1.2))
         (one,) = await made.judged(job(1))
         assert (one.tries, len(api.seen)) == (1, 1)
 
 
 async def test_the_pool_stops_at_once_and_gives_back_what_it_had(tmp_path: Path) -> None:
     async with StandIn() as api, rig(tmp_path, api, evaluators=JUDGE) as made:
-        api.script.append(Fault(kind=Kind.HANG))
+        api.script.append(Fault(kind=Wrong.HANG))
         await made.queue.enqueue_many([job(1)])
         async with made.working(), asyncio.timeout(10):
             while not api.seen:
