@@ -44,8 +44,9 @@ def answering_call(view: TraceView) -> ModelCall | None:
 
     Later ones may have checked the answer, or given the conversation a title.
     """
-    said = (call for call in view.model_calls if call.output_messages)
-    return max(said, key=lambda call: (call.output_text.rstrip("\n") == view.final_output, call.end_ns), default=None)
+    said = sorted((call for call in view.model_calls if call.output_messages), key=lambda call: call.end_ns, reverse=True)
+    came_out = (call for call in said if call.output_text.rstrip("\n") == view.final_output)
+    return next(came_out, said[0] if said else None)
 
 
 def answering_span(view: TraceView) -> str | None:
@@ -56,8 +57,11 @@ def answering_span(view: TraceView) -> str | None:
 
 def client_requests(call: ModelCall) -> list[ToolCall]:
     """The tools that the call asks its client for: what the provider ran itself has its result beside the request."""
+    requests = call.tool_calls
+    if not requests:
+        return []
     ran = {result.id for message in call.output_messages for result in message.tool_results}
-    return [request for request in call.tool_calls if request.id not in ran]
+    return [request for request in requests if request.id not in ran]
 
 
 def retrieved(view: TraceView) -> bool:
