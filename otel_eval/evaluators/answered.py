@@ -8,7 +8,7 @@ from msgspec import Meta
 from otel_eval.config.section import Section
 from otel_eval.evaluators.by_code import ByCode
 from otel_eval.evaluators.evaluator import NotApplicable, Result, Subject
-from otel_eval.evaluators.texts import answer, answering_call, client_requests
+from otel_eval.evaluators.texts import answer, answering_call, came_out, client_requests
 from otel_eval.traces.records import Media, ModelCall
 from otel_eval.traces.view import TraceView
 
@@ -78,7 +78,7 @@ def _elsewhere(view: TraceView, last: ModelCall) -> str | None:
 
 def _broke_off(view: TraceView, call: ModelCall) -> bool:
     """Whether the last words only announce a tool, and an error came in the place of what was to follow."""
-    if not client_requests(call) or call.output_text.rstrip("\n") != view.final_output:
+    if not client_requests(call) or not came_out(view, call):
         return False
     return any(view.tree.by_id[error.span_id].end_ns >= call.end_ns for error in view.errors)
 

@@ -45,8 +45,12 @@ def answering_call(view: TraceView) -> ModelCall | None:
     Later ones may have checked the answer, or given the conversation a title.
     """
     said = sorted((call for call in view.model_calls if call.output_messages), key=lambda call: call.end_ns, reverse=True)
-    came_out = (call for call in said if call.output_text.rstrip("\n") == view.final_output)
-    return next(came_out, said[0] if said else None)
+    return next((call for call in said if came_out(view, call)), said[0] if said else None)
+
+
+def came_out(view: TraceView, call: ModelCall) -> bool:
+    """Whether the words of the call are what came out in the end."""
+    return call.output_text.rstrip("\n") == view.final_output
 
 
 def answering_span(view: TraceView) -> str | None:
